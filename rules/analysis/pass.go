@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package analysis
+
+import (
+	"time"
+
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/sallyport-dev/sallyport/rules/config"
+	"github.com/sallyport-dev/sallyport/rules/policy"
+)
+
+// An Input is all that a verdict depends on.
+type Input struct {
+	// Object is checked, or changed by mutators. Its namespace must be set.
+	Object Object
+	// Old is the object as it was before an update; nil otherwise. // optional
+	Old Object
+	// Policy is the effective policy of the object's namespace; nil is the
+	// built-in default. // optional
+	Policy *policy.Policy
+	// Config holds the facts about the mesh; nil is the default. // optional
+	Config *config.Configuration
+	// Mesh knows the other objects; nil knows none. // optional
+	Mesh Mesh
+	// Now decides what has begun and what has expired.
+	Now time.Time
+}
+
+func (in *Input) withDefaults() Input {
+	out := *in
+	if out.Policy == nil {
+		out.Policy = policy.Default()
+	}
+	if out.Config == nil {
+		out.Config = config.Default()
+	}
+	if out.Mesh == nil {
+		out.Mesh = unknownMesh{}
+	}
+	return out
+}
+
+// A Mesh answers what rules ask about the other objects. Every answer is an
+// index look-up whose cost does not grow with the mesh. Implementations are
+// safe for concurrent use; what they return must not be changed.
+type Mesh interface {
+	// ServiceEntry returns the ServiceEntry that provides host, an exact name
+	// in normal form, to workloads in namespace under Istio's rules of
+	// visibility and precedence, or nil if none is known.
+	ServiceEntry(namespace, host string) *networkingv1.ServiceEntry
+	// Complete reports whether all objects of the kind are known, so that
+	// not to find one proves that there is none.
+	Complete(kind *Kind) bool
+}
+
+type unknownMesh struct{}
+
+func (unknownMesh) ServiceEntry(string, string) *networkingv1.ServiceEntry { return nil }
+func (unknownMesh) Complete(*Kind) bool                                    { return false }
+
+// A Pass is the application of one rule to one object, and all that the rule
+// may know. It must not be kept after the rule returns, nor be used by several
+// goroutines.
+type Pass struct {
+	Rule   *Rule
+	Policy *policy.Policy
+	Config *config.Configuration
+	Mesh   Mesh
+
+	obj          Object
+	findings     *[]Finding
+	notEvaluated *[]NotEvaluated
+}
+
+// Report records a finding at the rule's own severity. The error must carry
+// the offending value where there is one: an update is measured by it.
+func (p *Pass) Report(err *field.Error) {
+	p.ReportAs(p.Rule.Severity, err)
+}
+
+// ReportAs is like Report for a part of the rule that is graver or lighter than
+// the rest of it. [Off] drops the finding unless the policy names the rule.
+func (p *Pass) ReportAs(severity Severity, err *field.Error) {
+	*p.findings = append(*p.findings, Finding{
+		Error:    err.WithOrigin(p.Rule.Name),
+		Rule:     p.Rule,
+		Object:   p.obj,
+		Severity: severity,
+	})
+}
+
+// NotEvaluated records that the rule, or a part of it, could not tell. The
+// reason says what was not known, such as "no clusterCIDRs are configured".
+func (p *Pass) NotEvaluated(reason string) {
+	*p.notEvaluated = append(*p.notEvaluated, NotEvaluated{Rule: p.Rule, Object: p.obj, Reason: reason})
+}
+
+// NotEvaluated says that a rule could not tell about an object, and why.
+type NotEvaluated struct {
+	Rule   *Rule
+	Object Object
+	Reason string
+}

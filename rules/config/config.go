@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package config holds the facts about a mesh that no object in it tells, as
+// the platform team writes them down for all front ends.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"sigs.k8s.io/yaml"
+)
+
+// APIVersion and Kind head every configuration file.
+const (
+	APIVersion = "config.sallyport.dev/v1alpha1"
+	Kind       = "Configuration"
+)
+
+// A Configuration is the file given by --config. It is read-only once parsed
+// and safe for concurrent use.
+type Configuration struct {
+	metav1.TypeMeta `json:",inline"`
+	Mesh            Mesh `json:"mesh"`
+}
+
+// Mesh describes the mesh.
+type Mesh struct {
+	// ClusterDomain is the DNS domain of Services.
+	ClusterDomain string `json:"clusterDomain,omitempty"`
+	// RootNamespace is istiod's, whose objects apply to the whole mesh.
+	RootNamespace string `json:"rootNamespace,omitempty"`
+	// PlatformNamespaces belong to the platform team; rules that keep tenants
+	// apart do not apply there.
+	PlatformNamespaces []string `json:"platformNamespaces,omitempty"`
+	// DataPlane is what runs in namespaces that say nothing of it.
+	DataPlane DataPlane `json:"dataPlane,omitempty"`
+	// IstioVersion is the control plane's, such as "1.31".
+	IstioVersion string `json:"istioVersion,omitempty"`
+	// OutboundTrafficPolicy is MeshConfig's outboundTrafficPolicy.mode.
+	OutboundTrafficPolicy OutboundTrafficPolicy `json:"outboundTrafficPolicy,omitempty"`
+	// DefaultExportTo holds MeshConfig's default…ExportTo.
+	DefaultExportTo DefaultExportTo `json:"defaultExportTo,omitzero"`
+	// ClusterCIDRs are the ranges of pods, Services and VMs.
+	ClusterCIDRs []netip.Prefix `json:"clusterCIDRs,omitempty"`
+	// InternalSuffixes are DNS suffixes of hosts inside the mesh that are not
+	// below the cluster domain.
+	InternalSuffixes []string `json:"internalSuffixes,omitempty"`
+	// MetadataNamespaces may reach the cloud's metadata addresses.
+	MetadataNamespaces []string `json:"metadataNamespaces,omitempty"`
+	// EgressGateways are the gateways that traffic may be led through.
+	EgressGateways []EgressGateway `json:"egressGateways,omitempty"`
+	// Waypoints are namespace/name of the egress waypoints.
+	Waypoints []string `json:"waypoints,omitempty"`
+}
+
+// DataPlane is a data plane mode of Istio.
+type DataPlane string
+
+// The data planes.
+const (
+	DataPlaneSidecar DataPlane = "Sidecar"
+	DataPlaneAmbient DataPlane = "Ambient"
+)
+
+// OutboundTrafficPolicy is what sidecars do with traffic to unknown hosts.
+type OutboundTrafficPolicy string
+
+// The modes of MeshConfig's outboundTrafficPolicy.
+const (
+	AllowAny     OutboundTrafficPolicy = "ALLOW_ANY"
+	RegistryOnly OutboundTrafficPolicy = "REGISTRY_ONLY"
+)
+
+// DefaultExportTo is the visibility of objects without an exportTo.
+type DefaultExportTo struct {
+	ServiceEntry    []string `json:"serviceEntry,omitempty"`
+	VirtualService  []string `json:"virtualService,omitempty"`
+	DestinationRule []string `json:"destinationRule,omitempty"`
+}
+
+// An EgressGateway is a gateway that leads out of the mesh.
+type EgressGateway struct {
+	// Name is what policies call it.
+	Name string `json:"name"`
+	// Gateway is namespace/name of its Gateway object.
+	Gateway string `json:"gateway"`
+	// Service is the full name of its Service.
+	Service string `json:"service"`
+	// Selector are the labels of its pods.
+	Selector map[string]string `json:"selector,omitempty"`
+	// Ports are the Service's ports.
+	Ports GatewayPorts `json:"ports,omitzero"`
+}
+
+// GatewayPorts are the ports of an egress gateway's Service.
+type GatewayPorts struct {
+	HTTP uint32 `json:"http,omitempty"`
+	TLS  uint32 `json:"tls,omitempty"`
+}
+
+// Default returns the configuration of a mesh as Istio installs it. The result
+// is shared and must not be changed.
+func Default() *Configuration { return builtin }
+
+var builtin = func() *Configuration {
+	c := &Configuration{TypeMeta: metav1.TypeMeta{APIVersion: APIVersion, Kind: Kind}}
+	c.setDefaults()
+	return c
+}()
+
+// Parse reads a configuration file. Unknown and duplicate fields are errors,
+// absent ones get their defaults.
+func Parse(data []byte) (*Configuration, error) {
+	c := new(Configuration)
+	if err := yaml.UnmarshalStrict(data, c); err != nil {
+		return nil, err
+	}
+	if c.APIVersion != APIVersion || c.Kind != Kind {
+		return nil, fmt.Errorf("want apiVersion %s and kind %s, got %q and %q", APIVersion, Kind, c.APIVersion, c.Kind)
+	}
+	c.setDefaults()
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *Configuration) setDefaults() {
+	m := &c.Mesh
+	setDefault(&m.ClusterDomain, "cluster.local")
+	setDefault(&m.RootNamespace, "istio-system")
+	setDefault(&m.DataPlane, DataPlaneSidecar)
+	setDefault(&m.IstioVersion, "1.31")
+	setDefault(&m.OutboundTrafficPolicy, AllowAny)
+	setDefaultList(&m.PlatformNamespaces, "istio-system", "istio-egress")
+	setDefaultList(&m.Waypoints, "istio-egress/waypoint")
+	setDefaultList(&m.DefaultExportTo.ServiceEntry, "*")
+	setDefaultList(&m.DefaultExportTo.VirtualService, "*")
+	setDefaultList(&m.DefaultExportTo.DestinationRule, "*")
+	for i := range m.EgressGateways {
+		g := &m.EgressGateways[i]
+		setDefault(&g.Ports.HTTP, 80)
+		setDefault(&g.Ports.TLS, 443)
+		if g.Selector == nil {
+			g.Selector = map[string]string{"istio": "egressgateway"}
+		}
+	}
+}
+
+func setDefault[T comparable](field *T, value T) {
+	if *field == *new(T) {
+		*field = value
+	}
+}
+
+func setDefaultList(field *[]string, values ...string) {
+	if *field == nil {
+		*field = values
+	}
+}
+
+func (c *Configuration) validate() error {
+	m := &c.Mesh
+	var errs []error
+	invalid := func(path, value, want string) {
+		errs = append(errs, fmt.Errorf("%s: invalid value %q: %s", path, value, want))
+	}
+	if m.DataPlane != DataPlaneSidecar && m.DataPlane != DataPlaneAmbient {
+		invalid("mesh.dataPlane", string(m.DataPlane), "must be 'Sidecar' or 'Ambient'")
+	}
+	if m.OutboundTrafficPolicy != AllowAny && m.OutboundTrafficPolicy != RegistryOnly {
+		invalid("mesh.outboundTrafficPolicy", string(m.OutboundTrafficPolicy), "must be 'ALLOW_ANY' or 'REGISTRY_ONLY'")
+	}
+	if !istioVersion.MatchString(m.IstioVersion) {
+		invalid("mesh.istioVersion", m.IstioVersion, "must be a version such as '1.31'")
+	}
+	if !isDomain(m.ClusterDomain) {
+		invalid("mesh.clusterDomain", m.ClusterDomain, "must be a DNS name in lower case without a trailing dot")
+	}
+	for i, suffix := range m.InternalSuffixes {
+		if !isDomain(suffix) {
+			invalid(fmt.Sprintf("mesh.internalSuffixes[%d]", i), suffix, "must be a DNS name in lower case without '*' or a leading or trailing dot")
+		}
+	}
+	for i, w := range m.Waypoints {
+		if !isNamespacedName(w) {
+			invalid(fmt.Sprintf("mesh.waypoints[%d]", i), w, "must be namespace/name")
+		}
+	}
+	seen := map[string]bool{}
+	for i, g := range m.EgressGateways {
+		path := fmt.Sprintf("mesh.egressGateways[%d]", i)
+		if g.Name == "" || seen[g.Name] {
+			invalid(path+".name", g.Name, "must be set and unique")
+		}
+		seen[g.Name] = true
+		if !isNamespacedName(g.Gateway) {
+			invalid(path+".gateway", g.Gateway, "must be namespace/name of a Gateway")
+		}
+		if !isDomain(g.Service) || !strings.HasSuffix(g.Service, ".svc."+m.ClusterDomain) {
+			invalid(path+".service", g.Service, "must be the full name of a Service, such as 'istio-egressgateway.istio-egress.svc."+m.ClusterDomain+"'")
+		}
+		if len(g.Selector) == 0 {
+			invalid(path+".selector", "{}", "must name the labels of the gateway pods")
+		}
+	}
+	return errors.Join(errs...)
+}
+
+var istioVersion = regexp.MustCompile(`^1\.[0-9]{1,3}(\.[0-9]+)?$`)
+
+func isDomain(s string) bool { return len(validation.IsDNS1123Subdomain(s)) == 0 }
+
+func isNamespacedName(s string) bool {
+	namespace, name, ok := strings.Cut(s, "/")
+	return ok && len(validation.IsDNS1123Label(namespace)) == 0 && isDomain(name)
+}
+
+// IsPlatform reports whether the namespace belongs to the platform team.
+func (c *Configuration) IsPlatform(namespace string) bool {
+	return slices.Contains(c.Mesh.PlatformNamespaces, namespace)
+}

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package policy holds the effective policy of a namespace, which rules and
+// mutators read, and makes it of what users write (package v1alpha1).
+package policy
+
+import (
+	"net/netip"
+	"time"
+)
+
+// An Action is what a finding leads to.
+type Action string
+
+// The actions, from the strictest to none.
+const (
+	Deny  Action = "Deny"  // refuse the request
+	Warn  Action = "Warn"  // admit it with a warning
+	Audit Action = "Audit" // admit it and record the finding
+	Off   Action = "Off"   // say nothing
+)
+
+// ExistingViolations is what becomes of a finding that an update leaves as it
+// was.
+type ExistingViolations string
+
+// What may become of findings that were there before.
+const (
+	AllowExisting ExistingViolations = "Allow" // a finding that would deny warns
+	DenyExisting  ExistingViolations = "Deny"
+)
+
+// Unlisted is what becomes of a host that is on no list.
+type Unlisted string
+
+// What may become of hosts on no list.
+const (
+	AllowUnlisted Unlisted = "Allow"
+	DenyUnlisted  Unlisted = "Deny"
+)
+
+// A Mode says how far a namespace's traffic is led through a gateway or a
+// waypoint.
+type Mode string
+
+// The modes, from the loosest to the strictest.
+const (
+	ModeOff     Mode = "Off"
+	ModeInject  Mode = "Inject"
+	ModeRequire Mode = "Require"
+)
+
+// A Policy is the effective policy of a namespace: what all EgressPolicies that
+// select it say together. It is immutable once made and safe for concurrent
+// use. Hosts are in normal form (lower case, no trailing dot).
+type Policy struct {
+	// Sources are the names of the policies that it was made of, sorted. The
+	// built-in default has none.
+	Sources []string
+
+	Rules              map[string]RuleSetting
+	ExistingViolations ExistingViolations
+	Unlisted           Unlisted
+	AllowedHosts       []AllowedHost
+	DeniedHosts        []string
+	AllowedAddresses   []netip.Prefix
+	AllowedPorts       []uint32
+	DeniedPorts        []uint32
+	Limits             Limits
+	Defaults           Defaults
+	Gateway            Route
+	Waypoint           Route
+}
+
+// A RuleSetting replaces the action that follows from a rule's severity.
+type RuleSetting struct {
+	Action Action
+	// EnforceFrom is when Deny begins; until then it warns. Zero is always.
+	EnforceFrom time.Time
+}
+
+// An AllowedHost is a host that the policy approves.
+type AllowedHost struct {
+	// Host is a name, or "*." and a domain: then that wildcard and all that
+	// lies below it.
+	Host string
+	// Ports limits the approval; empty is every port.
+	Ports []uint32
+	// Direct hosts may bypass the egress gateway.
+	Direct bool
+	// Exclusive hosts may be declared only where the policy applies.
+	Exclusive bool
+}
+
+// Limits are the thresholds of rules.
+type Limits struct {
+	MinWildcardLabels int           // labels after "*." in an allowed wildcard
+	MaxRetryAttempts  int           // retries of one request
+	MaxTimeout        time.Duration // timeout of a route to an external host
+	MaxPrefixIPv4     int           // shortest prefix length of an IPv4 range
+	MaxPrefixIPv6     int           // shortest prefix length of an IPv6 range
+}
+
+// Defaults are what mutators fill in. What is nil is not filled in.
+type Defaults struct {
+	Timeout  *time.Duration
+	Retries  *Retries
+	ExportTo []string
+}
+
+// Retries are the retries that mutate/retries fills in.
+type Retries struct {
+	Attempts      int32
+	RetryOn       string
+	PerTryTimeout *time.Duration
+}
+
+// A Route is a gateway or waypoint and how far traffic is led through it.
+type Route struct {
+	Mode Mode
+	Name string
+}
+
+// Default returns the policy of a namespace that no EgressPolicy selects:
+// every rule at its own severity, timeout and retries filled in, no gateway.
+// The result is shared and must not be changed.
+func Default() *Policy { return builtin }
+
+var builtin = &Policy{
+	ExistingViolations: AllowExisting,
+	Unlisted:           AllowUnlisted,
+	Limits: Limits{
+		MinWildcardLabels: 2,
+		MaxRetryAttempts:  5,
+		MaxTimeout:        300 * time.Second,
+		MaxPrefixIPv4:     16,
+		MaxPrefixIPv6:     48,
+	},
+	Defaults: Defaults{
+		Timeout: new(15 * time.Second),
+		Retries: &Retries{
+			Attempts: 2,
+			RetryOn:  "connect-failure,refused-stream,reset-before-request",
+		},
+	},
+	Gateway:  Route{Mode: ModeOff, Name: "default"},
+	Waypoint: Route{Mode: ModeOff, Name: "istio-egress/waypoint"},
+}
+
+// Action returns what a finding of the rule leads to at the time now. Where the
+// policy does not name the rule it is fallback, which follows from the
+// finding's severity. A Deny that has not begun is a Warn, and from tells when
+// it will begin.
+func (p *Policy) Action(rule string, fallback Action, now time.Time) (action Action, from time.Time) {
+	setting, ok := p.Rules[rule]
+	if !ok {
+		return fallback, time.Time{}
+	}
+	if setting.Action == Deny && now.Before(setting.EnforceFrom) {
+		return Warn, setting.EnforceFrom
+	}
+	return setting.Action, time.Time{}
+}
