@@ -1,0 +1,46 @@
+.DEFAULT_GOAL := help
+MAKEFLAGS += --warn-undefined-variables --no-builtin-rules
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+tool = go tool -modfile=test/tools/$(1)/go.mod
+
+##@ Use
+.PHONY: build
+build: ## Build the binary into bin/.
+	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
+.PHONY: demo
+demo: setup build ## Watch a real API server refuse and complete the samples, then play with it.
+	go run ./test/demo
+
+##@ Develop
+.PHONY: setup
+setup: ## Get etcd, kube-apiserver and kubectl; built once where they cannot be downloaded.
+	@go run ./test/cluster/fetch
+.PHONY: test
+test: setup ## Run all tests, those with the real API server included.
+	go test -race ./...
+.PHONY: bench
+bench: setup ## Measure rules and handlers, then the latency through the real API server.
+	go test -run '^$$' -bench . -benchmem ./rules/... ./webhook/... ./certs/...
+	go run ./test/bench
+.PHONY: lint
+lint: ## Run the linters.
+	$(call tool,lint) golangci-lint run
+.PHONY: fmt
+fmt: ## Format and modernize the code.
+	go fix ./...
+	$(call tool,lint) golangci-lint fmt
+.PHONY: generate
+generate: ## Write everything that is generated.
+	go generate ./...
+.PHONY: verify
+verify: generate ## Check that nothing generated is out of date.
+	go mod tidy -diff
+	test -z "$$(git status --porcelain)" || { git status --short; git diff; exit 1; }
+
+##@ Help
+.PHONY: help
+help: ## Show this help.
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
