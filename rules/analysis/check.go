@@ -43,6 +43,20 @@ func NewSuite(rules ...*Rule) (*Suite, error) {
 // Rules returns the rules in order. The slice must not be changed.
 func (s *Suite) Rules() []*Rule { return s.rules }
 
+// Denies reports whether the policy lets a rule for objects of the kind deny at
+// the time now.
+func (s *Suite) Denies(kind *Kind, pol *policy.Policy, now time.Time) bool {
+	if kind == nil {
+		return false
+	}
+	for _, c := range s.byType[kind.typ] {
+		if action, _ := pol.Action(c.rule.Name, defaultAction(c.rule.Severity), now); action == policy.Deny {
+			return true
+		}
+	}
+	return false
+}
+
 // A Result is what [Check] found out about one object.
 type Result struct {
 	// Findings are in the order of the suite and, within a rule, of reporting.
@@ -136,6 +150,12 @@ func oldFindings(checks []ruleCheck, in *Input, res *Result) map[identity]int {
 func judge(in *Input, f *Finding, before map[identity]int) Verdict {
 	action, from := in.Policy.Action(f.Rule.Name, defaultAction(f.Severity), in.Now)
 	v := Verdict{Action: action, EnforceFrom: from}
+	if action != policy.Off && len(in.Policy.Exemptions) > 0 {
+		if v.Exemption = in.Policy.Exempted(subject(f), in.Now); v.Exemption != "" {
+			v.Action, v.EnforceFrom = policy.Audit, time.Time{}
+			return v
+		}
+	}
 	if id := identify(f); before[id] > 0 {
 		before[id]--
 		v.Unchanged = true
@@ -144,6 +164,12 @@ func judge(in *Input, f *Finding, before map[identity]int) Verdict {
 		}
 	}
 	return v
+}
+
+func subject(f *Finding) policy.Subject {
+	return policy.Subject{
+		Rule: f.Rule.Name, Kind: KindOf(f.Object).Kind, Name: f.Object.GetName(), Value: fmt.Sprint(f.BadValue),
+	}
 }
 
 func defaultAction(s Severity) policy.Action {

@@ -70,6 +70,7 @@ type Policy struct {
 	Defaults           Defaults
 	Gateway            Route
 	Waypoint           Route
+	Exemptions         []Exemption
 }
 
 // A RuleSetting replaces the action that follows from a rule's severity.

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/sallyport-dev/sallyport/rules/internal/host"
+	"github.com/sallyport-dev/sallyport/rules/policy/v1alpha1"
+)
+
+// A part is one EgressPolicy, checked and in the form in which parts combine:
+// what it does not say is zero.
+type part struct {
+	name       string
+	selector   labels.Selector
+	priority   int32
+	rules      map[string]RuleSetting
+	existing   ExistingViolations
+	unlisted   Unlisted
+	allowed    []AllowedHost
+	denied     []string
+	addresses  []netip.Prefix
+	allowPorts []uint32
+	denyPorts  []uint32
+	limits     v1alpha1.Limits
+	defaults   Defaults
+	gateway    *Route
+	waypoint   *Route
+}
+
+// compiler collects what is wrong with one object.
+type compiler struct{ errs []error }
+
+func (c *compiler) invalid(path string, value any, want string) {
+	c.errs = append(c.errs, fmt.Errorf("%s: invalid value %q: %s", path, fmt.Sprint(value), want))
+}
+
+func compilePolicy(p *v1alpha1.EgressPolicy) (*part, error) {
+	c := new(compiler)
+	s := &p.Spec
+	out := &part{
+		name:       p.Name,
+		priority:   s.Priority,
+		rules:      c.rules(s.Rules),
+		existing:   ExistingViolations(c.oneOf("spec.existingViolations", string(s.ExistingViolations), "Allow", "Deny")),
+		unlisted:   Unlisted(c.oneOf("spec.hosts.unlisted", string(s.Hosts.Unlisted), "Allow", "Deny")),
+		allowed:    c.allowedHosts(s.Hosts.Allowed),
+		denied:     c.deniedHosts(s.Hosts.Denied),
+		addresses:  c.addresses(s.Addresses.Allowed),
+		allowPorts: c.ports("spec.ports.allowed", s.Ports.Allowed),
+		denyPorts:  c.ports("spec.ports.denied", s.Ports.Denied),
+		limits:     s.Limits,
+		gateway:    c.route("spec.gateway", s.Gateway),
+		waypoint:   c.route("spec.waypoint", s.Waypoint),
+	}
+	if p.Name == "" {
+		c.invalid("metadata.name", "", "must be set")
+	}
+	if s.NamespaceSelector == nil {
+		c.invalid("spec.namespaceSelector", "", "must be set; {} selects every namespace")
+	}
+	selector, err := metav1.LabelSelectorAsSelector(s.NamespaceSelector)
+	if err != nil {
+		c.invalid("spec.namespaceSelector", "", err.Error())
+	}
+	out.selector = selector
+	if s.Limits.MaxTimeout != nil {
+		c.positive("spec.limits.maxTimeout", s.Limits.MaxTimeout)
+	}
+	if s.Defaults != nil {
+		out.defaults = c.defaults(s.Defaults)
+	}
+	if err := errors.Join(c.errs...); err != nil {
+		return nil, fmt.Errorf("EgressPolicy %s: %w", p.Name, err)
+	}
+	return out, nil
+}
+
+func (c *compiler) oneOf(path, value string, allowed ...string) string {
+	if value != "" && !slices.Contains(allowed, value) {
+		c.invalid(path, value, fmt.Sprintf("must be one of %q", allowed))
+	}
+	return value
+}
+
+func (c *compiler) rules(settings []v1alpha1.RuleSetting) map[string]RuleSetting {
+	rules := make(map[string]RuleSetting, len(settings))
+	for i, r := range settings {
+		path := fmt.Sprintf("spec.rules[%d]", i)
+		if _, ok := rules[r.Name]; ok || r.Name == "" {
+			c.invalid(path+".name", r.Name, "must be set and unique")
+		}
+		if r.Action == "" {
+			c.invalid(path+".action", "", "must be set")
+		}
+		setting := RuleSetting{Action: Action(c.oneOf(path+".action", string(r.Action), "Deny", "Warn", "Audit", "Off"))}
+		if r.EnforceFrom != nil {
+			if setting.Action != Deny {
+				c.invalid(path+".enforceFrom", r.EnforceFrom.Format(time.RFC3339), "may only be set with action Deny")
+			}
+			setting.EnforceFrom = r.EnforceFrom.Time
+		}
+		rules[r.Name] = setting
+	}
+	return rules
+}
+
+const hostForm = "must be a host name in lower case without a trailing dot, or '*.' and one"
+
+func (c *compiler) allowedHosts(hosts []v1alpha1.AllowedHost) []AllowedHost {
+	out := make([]AllowedHost, 0, len(hosts))
+	for i, h := range hosts {
+		path := fmt.Sprintf("spec.hosts.allowed[%d]", i)
+		if !host.Approves(h.Host, h.Host) {
+			c.invalid(path+".host", h.Host, hostForm)
+		}
+		out = append(out, AllowedHost{Host: h.Host, Ports: c.ports(path+".ports", h.Ports), Direct: h.Direct, Exclusive: h.Exclusive})
+	}
+	return out
+}
+
+func (c *compiler) deniedHosts(hosts []v1alpha1.DeniedHost) []string {
+	out := make([]string, 0, len(hosts))
+	for i, h := range hosts {
+		if !host.Approves(h.Host, h.Host) {
+			c.invalid(fmt.Sprintf("spec.hosts.denied[%d].host", i), h.Host, hostForm)
+		}
+		out = append(out, h.Host)
+	}
+	return out
+}
+
+func (c *compiler) addresses(ranges []string) []netip.Prefix {
+	out := make([]netip.Prefix, 0, len(ranges))
+	for i, r := range ranges {
+		prefix, err := netip.ParsePrefix(r)
+		if err != nil || prefix != prefix.Masked() {
+			c.invalid(fmt.Sprintf("spec.addresses.allowed[%d]", i), r, "must be a range such as '203.0.113.0/24', without bits after the prefix")
+			continue
+		}
+		out = append(out, prefix)
+	}
+	return out
+}
+
+func (c *compiler) ports(path string, ports []int32) []uint32 {
+	out := make([]uint32, 0, len(ports))
+	for i, p := range ports {
+		if p < 1 || p > 65535 {
+			c.invalid(fmt.Sprintf("%s[%d]", path, i), p, "must be between 1 and 65535")
+			continue
+		}
+		out = append(out, uint32(p))
+	}
+	return out
+}
+
+func (c *compiler) route(path string, r *v1alpha1.Route) *Route {
+	if r == nil {
+		return nil
+	}
+	if r.Mode == "" {
+		c.invalid(path+".mode", "", "must be set")
+	}
+	return &Route{Mode: Mode(c.oneOf(path+".mode", string(r.Mode), "Off", "Inject", "Require")), Name: r.Name}
+}
+
+// positive reads a duration that Istio would take: at least a millisecond.
+func (c *compiler) positive(path string, d *metav1.Duration) *time.Duration {
+	if d == nil {
+		return nil
+	}
+	if d.Duration < time.Millisecond {
+		c.invalid(path, d.Duration, "must be at least 1ms")
+	}
+	return new(d.Duration)
+}
+
+func (c *compiler) defaults(d *v1alpha1.Defaults) Defaults {
+	out := Defaults{Timeout: c.positive("spec.defaults.timeout", d.Timeout), ExportTo: d.ExportTo}
+	if r := d.Retries; r != nil {
+		if r.Attempts < 1 {
+			c.invalid("spec.defaults.retries.attempts", r.Attempts, "must be at least 1")
+		}
+		out.Retries = &Retries{
+			Attempts:      r.Attempts,
+			RetryOn:       r.RetryOn,
+			PerTryTimeout: c.positive("spec.defaults.retries.perTryTimeout", r.PerTryTimeout),
+		}
+	}
+	return out
+}
+
+// byPrecedence orders parts by priority, the highest first, then by name.
+func byPrecedence(a, b *part) int {
+	return cmp.Or(cmp.Compare(b.priority, a.priority), cmp.Compare(a.name, b.name))
+}
