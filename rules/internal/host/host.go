@@ -20,13 +20,14 @@ import (
 // dot, and in the ASCII form of an internationalized name. A port is not
 // removed, since Istio does not either.
 func Normal(h string) string {
+	h = strings.ToLower(h)
 	if !isASCII(h) && len(h) <= maxMapped {
 		// Other dots than '.' become one here, wide letters become narrow.
 		if ascii, err := profile.ToASCII(h); err == nil {
 			h = ascii
 		}
 	}
-	return strings.TrimSuffix(strings.ToLower(h), ".")
+	return strings.TrimSuffix(h, ".")
 }
 
 // maxMapped bounds the time that mapping takes, which is more than linear. Names
