@@ -46,14 +46,14 @@ func RunAll(t *testing.T, rules []*analysis.Rule, archives map[string][]byte) {
 		t.Fatal(err)
 	}
 	for name, archive := range archives {
-		cases, err := Load(name, archive, "allow")
+		cases, err := Load(name, archive, "allow", "deny")
 		if err != nil {
 			t.Error(err)
 			continue
 		}
 		for _, c := range cases {
 			res := analysis.Check(suite, c.Input())
-			if res.Denied() {
+			if !c.Deny && res.Denied() {
 				t.Errorf("%s: denied by another rule: %v", c, res.Findings)
 			}
 		}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mutate
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	networking "istio.io/api/networking/v1alpha3"
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/sallyport-dev/sallyport/rules/analysis"
+	"github.com/sallyport-dev/sallyport/rules/policy"
+)
+
+var retries = &analysis.Mutator{
+	Name: "mutate/retries",
+	Doc: `give HTTP routes to external hosts the policy's retries
+
+A route without retries gets those of the mesh, which differ from mesh to mesh.
+The built-in policy retries twice, and only requests that never were at work:
+when no connection was made, or when it was refused or reset before the request
+was sent. That is safe for every method.
+
+A route that has retries keeps them, also when they are empty: "retries: {}" and
+"attempts: 0" say that there shall be none. Left alone are redirects, direct
+responses and delegations, routes with fault injection, to which Istio applies
+no retries, routes that also lead to hosts inside the mesh, and VirtualServices
+that only ingress gateways use. A delegate is filled in itself, not where it is
+named.
+
+The policy's perTryTimeout is set only where it has an effect and leaves room
+for all tries: the conditions include 5xx, gateway-error or reset, and the route
+has a timeout that is long enough.
+
+To opt out, annotate the object with sallyport.dev/inject: none, or with a list
+of what shall be filled in, such as "timeout".`,
+	Reads: []*analysis.Kind{analysis.ServiceEntry},
+	Apply: analysis.To(applyRetries),
+}
+
+func applyRetries(edit *analysis.Edit, vs *networkingv1.VirtualService) {
+	defaults := edit.Policy.Defaults.Retries
+	if defaults == nil {
+		return
+	}
+	for i, r := range egressRoutes(edit, vs) {
+		if r.GetRetries() != nil {
+			continue
+		}
+		r.Retries = &networking.HTTPRetry{Attempts: defaults.Attempts, RetryOn: defaults.RetryOn}
+		if perTryFits(defaults, r) {
+			r.Retries.PerTryTimeout = durationpb.New(*defaults.PerTryTimeout)
+		}
+		edit.Set(field.NewPath("spec", "http").Index(i).Child("retries"))
+	}
+}
+
+// perTryFits reports whether the policy's perTryTimeout does something on the
+// route and still leaves time for all tries.
+func perTryFits(defaults *policy.Retries, r *networking.HTTPRoute) bool {
+	if defaults.PerTryTimeout == nil || r.GetTimeout() == nil {
+		return false
+	}
+	conditions := strings.Split(defaults.RetryOn, ",")
+	effective := slices.ContainsFunc([]string{"5xx", "gateway-error", "reset"}, func(c string) bool {
+		return slices.Contains(conditions, c)
+	})
+	return effective && time.Duration(defaults.Attempts+1)**defaults.PerTryTimeout <= r.GetTimeout().AsDuration()
+}

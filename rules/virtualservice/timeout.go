@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package virtualservice
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	networking "istio.io/api/networking/v1alpha3"
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/sallyport-dev/sallyport/rules/analysis"
+	"github.com/sallyport-dev/sallyport/rules/internal/route"
+)
+
+var timeout = &analysis.Rule{
+	Name:     "virtualservice/timeout",
+	Severity: analysis.Warning,
+	Doc: `timeouts of routes must leave room for their retries
+
+The timeout of an HTTP route covers all tries and the pauses between them. So
+perTryTimeout must be shorter than timeout: if it is not, Envoy ignores it, and
+there never is a second try.
+
+Where retryOn has 5xx, gateway-error or reset, a try that hangs is worth another
+one, but only perTryTimeout ends it in time. Without one the first try can use
+up the whole timeout. Other conditions, such as connect-failure or
+refused-stream, mean that the request never was at work: a try that hangs is not
+retried for them, and perTryTimeout is not asked for.
+
+A route to an external host must not wait longer than limits.maxTimeout of the
+policy, five minutes unless it says otherwise: a hanging supplier holds
+connections and memory of the caller. That such a route has a timeout at all is
+checked only where a policy gives this rule an action, since mutate/timeout
+fills it in.`,
+	Reads: []*analysis.Kind{analysis.ServiceEntry},
+	Run:   analysis.On(checkTimeout),
+}
+
+func checkTimeout(pass *analysis.Pass, vs *networkingv1.VirtualService) {
+	applies := route.AppliesToEgress(pass.Config, vs)
+	for i, r := range vs.Spec.GetHttp() {
+		path := field.NewPath("spec", "http").Index(i)
+		checkBudget(pass, path, r)
+		if applies && leadsOut(pass, vs, r) {
+			checkExternalTimeout(pass, path, r)
+		}
+	}
+}
+
+// checkBudget compares the time for one try with the time for all.
+func checkBudget(pass *analysis.Pass, path *field.Path, r *networking.HTTPRoute) {
+	attempts := r.GetRetries().GetAttempts()
+	if attempts < 1 || r.GetTimeout() == nil {
+		return
+	}
+	total, perTry := r.GetTimeout().AsDuration(), r.GetRetries().GetPerTryTimeout()
+	switch {
+	case perTry != nil && perTry.AsDuration() >= total:
+		pass.Report(field.Invalid(path.Child("retries", "perTryTimeout"), perTry.AsDuration().String(), fmt.Sprintf(
+			"must be shorter than the route's timeout of %s, which covers all tries; for %d tries of that length, set `timeout` to more than %s",
+			total, attempts+1, perTry.AsDuration()*time.Duration(attempts+1))))
+	case perTry == nil && retriesHangingTries(r.GetRetries().GetRetryOn()):
+		pass.Report(field.Invalid(path.Child("timeout"), total.String(), fmt.Sprintf(
+			"may be used up by the first try, so that none of the %d retries happens; set `retries.perTryTimeout` to less than %s",
+			attempts, (total/time.Duration(attempts+1)).Round(time.Millisecond))))
+	}
+}
+
+// retriesHangingTries reports whether a try that ends by its timeout is retried
+// (Envoy, source/common/router/retry_state_impl.cc).
+func retriesHangingTries(retryOn string) bool {
+	conditions := strings.Split(retryOn, ",")
+	return slices.ContainsFunc([]string{"5xx", "gateway-error", "reset"}, func(c string) bool {
+		return slices.Contains(conditions, c)
+	})
+}
+
+// checkExternalTimeout looks at how long callers may have to wait for a host
+// outside the mesh.
+func checkExternalTimeout(pass *analysis.Pass, path *field.Path, r *networking.HTTPRoute) {
+	limit := pass.Policy.Limits.MaxTimeout
+	switch t := r.GetTimeout(); {
+	case t == nil && r.GetFault() == nil:
+		pass.ReportAs(analysis.Off, field.Required(path.Child("timeout"),
+			"a route to an external host must not wait for ever; set how long callers can wait, such as '15s'"))
+	case t != nil && t.AsDuration() > limit:
+		pass.Report(field.Invalid(path.Child("timeout"), t.AsDuration().String(), fmt.Sprintf(
+			"must be less than or equal to %s for an external host, whose delays hold the caller's connections", limit)))
+	}
+}
+
+// leadsOut reports whether the route forwards to a host outside the mesh.
+func leadsOut(pass *analysis.Pass, vs *networkingv1.VirtualService, r *networking.HTTPRoute) bool {
+	return slices.ContainsFunc(r.GetRoute(), func(d *networking.HTTPRouteDestination) bool {
+		_, external := route.External(pass.Config, pass.Mesh, vs.GetNamespace(), d.GetDestination())
+		return external
+	})
+}

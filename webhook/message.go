@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package webhook
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/sallyport-dev/sallyport/rules/analysis"
+	"github.com/sallyport-dev/sallyport/rules/policy"
+)
+
+// The limits of what a user is shown. Warnings: the API server recommends 120
+// characters and cuts them once all together pass 4096 (k8s.io/apiserver
+// v0.37, endpoints/filters/warning.go).
+const (
+	maxWarnings      = 5
+	maxWarningLength = 120
+	maxValueLength   = 64
+	maxCauses        = 25
+)
+
+// denial makes the answer to an object with denied findings: 422 with a cause
+// for each, as the API server itself answers invalid objects.
+func denial(kind schema.GroupKind, name string, denied []analysis.Finding) *metav1.Status {
+	shown := denied[:min(len(denied), maxCauses)]
+	list := make(field.ErrorList, 0, len(shown))
+	for i := range shown {
+		list = append(list, present(&shown[i]))
+	}
+	status := apierrors.NewInvalid(kind, name, list).Status()
+	if more := len(denied) - len(shown); more > 0 {
+		status.Message += fmt.Sprintf(" and %d more", more)
+	}
+	status.Message += "; to read more, run: sallyport explain " + strings.Join(ruleNames(shown), " ")
+	return &status
+}
+
+// present returns the error that a user sees for a finding: with the rule's
+// name at the end and without values that fill a screen.
+func present(f *analysis.Finding) *field.Error {
+	shown := *f.Error
+	shown.Detail = fmt.Sprintf("%s (%s)", shown.Detail, f.Rule.Name)
+	if s, ok := shown.BadValue.(string); ok {
+		shown.BadValue = cut(s, maxValueLength)
+	}
+	return &shown
+}
+
+// warnings returns what a user is told about findings that do not deny.
+func warnings(findings []analysis.Finding) []string {
+	var all []string
+	for i := range findings {
+		if findings[i].Verdict.Action == policy.Warn {
+			all = append(all, warning(&findings[i]))
+		}
+	}
+	return capWarnings(all)
+}
+
+func capWarnings(all []string) []string {
+	if len(all) <= maxWarnings {
+		return all
+	}
+	return append(all[:maxWarnings:maxWarnings], fmt.Sprintf("sallyport: and %d more", len(all)-maxWarnings))
+}
+
+func warning(f *analysis.Finding) string {
+	text := fmt.Sprintf("%s: %s: ", f.Rule.Name, f.Field)
+	switch {
+	case !f.Verdict.EnforceFrom.IsZero():
+		text += fmt.Sprintf("denied from %s: ", f.Verdict.EnforceFrom.UTC().Format(time.DateOnly))
+	case f.Verdict.Unchanged && f.Severity == analysis.Error:
+		text += "admitted only because it was there before: "
+	}
+	return cut(text+f.Detail, maxWarningLength)
+}
+
+// cut shortens s to at most n bytes at a character's border.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	const ellipsis = "…"
+	end := n - len(ellipsis)
+	for end > 0 && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + ellipsis
+}
+
+// annotations says in the API server's audit log why a request was answered as
+// it was.
+func annotations(pol *policy.Policy, findings []analysis.Finding) map[string]string {
+	if len(findings) == 0 {
+		return nil
+	}
+	byAction := map[string]string{}
+	for i := range findings {
+		f := &findings[i]
+		action := strings.ToLower(string(f.Verdict.Action))
+		if f.Verdict.Exemption != "" {
+			byAction["exemption"] = appendUnique(byAction["exemption"], f.Verdict.Exemption)
+		}
+		byAction[action] = appendUnique(byAction[action], f.Rule.Name)
+	}
+	sources := strings.Join(pol.Sources, ",")
+	if sources == "" {
+		sources = "built-in"
+	}
+	byAction["policies"] = sources
+	return byAction
+}
+
+func appendUnique(list, item string) string {
+	if list == "" {
+		return item
+	}
+	if slices.Contains(strings.Split(list, ","), item) {
+		return list
+	}
+	return list + "," + item
+}
+
+func ruleNames(findings []analysis.Finding) []string {
+	var names []string
+	for i := range findings {
+		if !slices.Contains(names, findings[i].Rule.Name) {
+			names = append(names, findings[i].Rule.Name)
+		}
+	}
+	return names
+}

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package webhook
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+	admissionv1 "k8s.io/api/admission/v1"
+
+	"github.com/sallyport-dev/sallyport/rules/analysis"
+	"github.com/sallyport-dev/sallyport/rules/config"
+	"github.com/sallyport-dev/sallyport/rules/policy"
+)
+
+// The paths that the webhook configurations name.
+const (
+	ValidatePath = "/validate"
+	MutatePath   = "/mutate"
+)
+
+// Options say what a [Server] serves and where.
+type Options struct {
+	// Suite and Mutators are what reviews are answered with.
+	Suite    *analysis.Suite
+	Mutators []*analysis.Mutator
+	// Config holds the facts about the mesh; nil is the default. // optional
+	Config *config.Configuration
+	// Policies gives the effective policies; nil is the built-in default for
+	// every namespace. // optional
+	Policies Policies
+	// Mesh is the index of the other objects; nil knows none. // optional
+	Mesh analysis.Mesh
+	// Certificates provides the serving certificate and its health.
+	Certificates Certificates
+	// Ready are further conditions of readiness, by name; each returns why it
+	// is not fulfilled. // optional
+	Ready map[string]func() error
+
+	// Listener accepts the API server's connections. It is closed by Run.
+	Listener net.Listener
+	// Probes accepts connections for /healthz, /readyz and /metrics, in
+	// plain HTTP; nil serves none of them. // optional
+	Probes net.Listener
+	// DrainDelay is how long the server goes on serving after it has said
+	// that it is not ready any more; zero is no delay. // optional
+	DrainDelay time.Duration
+	// MaxInFlight bounds the reviews at work; zero is 4 for each CPU. // optional
+	MaxInFlight int
+	// Registry gets the metrics; nil is a registry of its own. // optional
+	Registry *prometheus.Registry
+	// Log gets one line for each denial and for each failure. // optional
+	Log logr.Logger
+	// Now is the clock of the engine; nil is the system's. // optional
+	Now func() time.Time
+}
+
+// Certificates is the part of a certificate source that the server needs.
+type Certificates interface {
+	GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	Healthy() bool
+}
+
+// A Server answers the API server's admission reviews.
+type Server struct {
+	opts      Options
+	evaluator *evaluator
+	metrics   *metrics
+	limiter   *limiter
+	readiness *readiness
+}
+
+// New returns a server that is ready to run. It fails if an option is missing.
+func New(opts Options) (*Server, error) {
+	if opts.Suite == nil || opts.Certificates == nil || opts.Listener == nil {
+		return nil, errors.New("webhook: Suite, Certificates and Listener are required")
+	}
+	setDefaults(&opts)
+	s := &Server{
+		opts:    opts,
+		metrics: newMetrics(opts.Registry),
+		limiter: newLimiter(opts.MaxInFlight),
+	}
+	s.evaluator = &evaluator{
+		suite: opts.Suite, mutators: opts.Mutators, config: opts.Config, mesh: opts.Mesh,
+		policies: opts.Policies, metrics: s.metrics, now: opts.Now,
+	}
+	s.readiness = &readiness{conditions: map[string]func() error{
+		"certificate": func() error {
+			if !opts.Certificates.Healthy() {
+				return errors.New("there is no valid certificate")
+			}
+			return nil
+		},
+		"policies": func() error {
+			if opts.Policies.For("default") == nil {
+				return errors.New("the policies are not known yet")
+			}
+			return nil
+		},
+		"self-review": newSelfReview(opts),
+	}}
+	for name, condition := range opts.Ready {
+		s.readiness.conditions[name] = condition
+	}
+	return s, nil
+}
+
+func setDefaults(opts *Options) {
+	if opts.Config == nil {
+		opts.Config = config.Default()
+	}
+	if opts.Policies == nil {
+		opts.Policies = builtinPolicy{}
+	}
+	if opts.MaxInFlight == 0 {
+		opts.MaxInFlight = 4 * runtime.GOMAXPROCS(0)
+	}
+	if opts.Registry == nil {
+		opts.Registry = prometheus.NewRegistry()
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+}
+
+// builtinPolicy is the built-in default for every namespace.
+type builtinPolicy struct{}
+
+// For implements [Policies].
+func (builtinPolicy) For(string) *policy.Policy { return policy.Default() }
+
+// Handler returns the handler of reviews, which answers 503 until the server
+// is ready. Run serves it over TLS.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	for path, review := range map[string]reviewFunc{ValidatePath: s.evaluator.validate, MutatePath: s.evaluator.mutate} {
+		mux.Handle(path, &reviewHandler{
+			review: s.whenReady(review), metrics: s.metrics, limiter: s.limiter, log: s.opts.Log,
+		})
+	}
+	return mux
+}
+
+// whenReady refuses to judge before all that a verdict depends on is there.
+func (s *Server) whenReady(review reviewFunc) reviewFunc {
+	return func(ctx context.Context, req *admissionv1.AdmissionRequest) (*answer, error) {
+		if err := s.readiness.started(); err != nil {
+			return nil, unavailable("not ready: " + err.Error())
+		}
+		return review(ctx, req)
+	}
+}
+
+// Run serves until ctx is done and what is in flight then is answered. It may
+// be called once.
+func (s *Server) Run(ctx context.Context) error {
+	reviews := s.httpServer(s.Handler())
+	reviews.TLSConfig = &tls.Config{
+		MinVersion:             tls.VersionTLS13,
+		GetCertificate:         s.opts.Certificates.GetCertificate,
+		NextProtos:             []string{"http/1.1"},
+		SessionTicketsDisabled: true,
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return ignoreClosed(reviews.ServeTLS(s.opts.Listener, "", "")) })
+	servers := []*http.Server{reviews}
+	if s.opts.Probes != nil {
+		probes := s.httpServer(s.probes())
+		servers = append(servers, probes)
+		group.Go(func() error { return ignoreClosed(probes.Serve(s.opts.Probes)) })
+	}
+	group.Go(func() error {
+		<-ctx.Done()
+		return s.drain(reviews, servers)
+	})
+	return group.Wait()
+}
+
+// drain ends the servers without dropping a request: first it is not ready,
+// then callers have time to notice, then connections are closed when idle.
+func (s *Server) drain(reviews *http.Server, servers []*http.Server) error {
+	s.readiness.stop()
+	reviews.SetKeepAlivesEnabled(false)
+	time.Sleep(s.opts.DrainDelay)
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	var errs []error
+	for _, server := range servers {
+		if err := server.Shutdown(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("shut down: %w", errors.Join(err, server.Close())))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// The limits that keep a slow or silent client from holding a connection.
+const (
+	readTimeout     = 10 * time.Second
+	writeTimeout    = 10 * time.Second
+	idleTimeout     = 90 * time.Second
+	maxHeaderBytes  = 16 << 10
+	shutdownTimeout = 15 * time.Second
+)
+
+func (s *Server) httpServer(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: readTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(logr.ToSlogHandler(s.opts.Log), slog.LevelDebug),
+	}
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+func (s *Server) probes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("ok\n"))
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := s.readiness.check(); err != nil {
+			s.metrics.ready.Set(0)
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		s.metrics.ready.Set(1)
+		_, _ = w.Write([]byte("ok\n"))
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.opts.Registry, promhttp.HandlerOpts{}))
+	return mux
+}
