@@ -31,7 +31,7 @@ func TestNormal(t *testing.T) {
 		{"169。254。169。254", "169.254.169.254"},
 		{"api.example.com\x00", "api.example.com\x00"},
 		{strings.Repeat("Ü", 513), strings.Repeat("ü", 513)}, // too long to be mapped
-		{"\xff.Example.com.", "\ufffd.example.com"}, // as decoders turn it too
+		{"\xff.Example.com.", "\ufffd.example.com"},          // as decoders turn it too
 	}
 	for _, tt := range tests {
 		t.Run(tt.in, func(t *testing.T) { require.Equal(t, tt.want, host.Normal(tt.in)) })

@@ -43,8 +43,11 @@ type Target struct {
 	// Name is the metadata address, range or host name, or the domain of an
 	// echo.
 	Name string
-	// Echo is set for names whose address is whatever the name spells.
+	// Echo is set for names that stand for arbitrary or loopback addresses.
 	Echo bool
+	// Wide is set if the host or address covers more than what Name does, or
+	// more than one name.
+	Wide bool
 }
 
 // Find returns what a host name, wildcard, address or range leads to, if it is
@@ -61,12 +64,12 @@ func Find(s string) (Target, bool) {
 	}
 	for _, name := range names {
 		if host.Overlaps(h, name) {
-			return Target{Name: name}, true
+			return Target{Name: name, Wide: host.IsWildcard(h)}, true
 		}
 	}
 	for _, domain := range echoes {
 		if host.Below(domain, h) || host.IsWildcard(h) && host.Covers(h, domain) {
-			return Target{Name: domain, Echo: true}, true
+			return Target{Name: domain, Echo: true, Wide: !host.Below(domain, h)}, true
 		}
 	}
 	return Target{}, false
@@ -75,7 +78,7 @@ func Find(s string) (Target, bool) {
 func findRange(p netip.Prefix) (Target, bool) {
 	for i := range ranges {
 		if cidr.Overlaps(ranges[i].prefix, p) {
-			return Target{Name: ranges[i].name}, true
+			return Target{Name: ranges[i].name, Wide: !cidr.Contains(ranges[i].prefix, p)}, true
 		}
 	}
 	return Target{}, false

@@ -12,8 +12,8 @@ import (
 
 func TestFind(t *testing.T) {
 	tests := []struct {
-		in, want string // want is empty for what leads to none
-		echo     bool
+		in, want   string // want is empty for what leads to none
+		echo, wide bool
 	}{
 		{in: "169.254.169.254", want: "169.254.0.0/16"},
 		{in: "169.254.170.2", want: "169.254.0.0/16"},
@@ -29,36 +29,36 @@ func TestFind(t *testing.T) {
 		{in: "::ffff:169.254.169.254", want: "169.254.0.0/16"},
 		{in: "::ffff:a9fe:a9fe/120", want: "169.254.0.0/16"},
 		{in: "[::ffff:a9fe:a9fe]:80", want: "169.254.0.0/16"},
-		{in: "169.254.0.0/15", want: "169.254.0.0/16"},
-		{in: "0.0.0.0/0", want: "169.254.0.0/16"},
-		{in: "::/0", want: "169.254.0.0/16"},
+		{in: "169.254.0.0/15", want: "169.254.0.0/16", wide: true},
+		{in: "0.0.0.0/0", want: "169.254.0.0/16", wide: true},
+		{in: "::/0", want: "169.254.0.0/16", wide: true},
 		{in: "fe80::a9fe:a9fe%eth0", want: "fe80::/10"},
 		{in: "febf::1", want: "fe80::/10"},
 		{in: "FD00:EC2:0:0:0:0:0:254", want: "fd00:ec2::254"},
-		{in: "fd00:ec2::/32", want: "fd00:ec2::254"},
+		{in: "fd00:ec2::/32", want: "fd00:ec2::254", wide: true},
 		{in: "fd00:ec2::23", want: "fd00:ec2::23"},
 		{in: "100.100.100.200", want: "100.100.100.200"},
-		{in: "100.64.0.0/10", want: "100.100.100.200"},
+		{in: "100.64.0.0/10", want: "100.100.100.200", wide: true},
 		{in: "168.63.129.16", want: "168.63.129.16"},
 		{in: "192.0.0.192", want: "192.0.0.192"},
 		{in: "metadata.google.internal", want: "metadata.google.internal"},
 		{in: "Metadata.Google.Internal.", want: "metadata.google.internal"},
 		{in: "metadata.google.internal:80", want: "metadata.google.internal"},
-		{in: "*.google.internal", want: "metadata.google.internal"},
-		{in: "*.internal", want: "metadata.google.internal"},
-		{in: "*google.internal", want: "metadata.google.internal"},
+		{in: "*.google.internal", want: "metadata.google.internal", wide: true},
+		{in: "*.internal", want: "metadata.google.internal", wide: true},
+		{in: "*google.internal", want: "metadata.google.internal", wide: true},
 		{in: "metadata", want: "metadata"},
 		{in: "instance-data", want: "instance-data"},
 		{in: "instance-data.ec2.internal", want: "instance-data.ec2.internal"},
-		{in: "*.ec2.internal", want: "instance-data.ec2.internal"},
+		{in: "*.ec2.internal", want: "instance-data.ec2.internal", wide: true},
 		{in: "169.254.169.254.nip.io", want: "nip.io", echo: true},
 		{in: "app-a9fea9fe.nip.io", want: "nip.io", echo: true},
 		{in: "10-0-0-1.sslip.io", want: "sslip.io", echo: true},
 		{in: "*.xip.io", want: "xip.io", echo: true},
 		{in: "LocalTest.me", want: "localtest.me", echo: true},
 		{in: "foo.lvh.me.", want: "lvh.me", echo: true},
-		{in: "*.me", want: "localtest.me", echo: true},
-		{in: "*nip.io", want: "nip.io", echo: true},
+		{in: "*.me", want: "localtest.me", echo: true, wide: true},
+		{in: "*nip.io", want: "nip.io", echo: true, wide: true},
 
 		{in: "api.example.com"},
 		{in: "*.example.com"},
@@ -84,7 +84,7 @@ func TestFind(t *testing.T) {
 		t.Run(tt.in, func(t *testing.T) {
 			target, ok := metadata.Find(tt.in)
 			require.Equal(t, tt.want != "", ok)
-			require.Equal(t, metadata.Target{Name: tt.want, Echo: tt.echo}, target)
+			require.Equal(t, metadata.Target{Name: tt.want, Echo: tt.echo, Wide: tt.wide}, target)
 		})
 	}
 }

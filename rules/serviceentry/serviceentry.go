@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package serviceentry holds the rules for ServiceEntries, with which a
+// namespace adds hosts outside of the mesh to those that its workloads reach.
+package serviceentry
+
+import "github.com/sallyport-dev/sallyport/rules/analysis"
+
+// Rules are the rules of this package, in the order of the catalogue.
+var Rules = []*analysis.Rule{
+	wildcardHost,
+	publicSuffix,
+	staticEndpoints,
+	openProxy,
+	metadataAddress,
+}
