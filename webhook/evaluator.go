@@ -188,8 +188,7 @@ func (e *evaluator) patched(obj analysis.Object, injections []analysis.Injection
 	for i, in := range injections {
 		e.metrics.injections.WithLabelValues(in.Mutator.Name).Inc()
 		injected = append(injected, in.Mutator.Name+" "+in.Path.String())
-		ans.response.Warnings = append(ans.response.Warnings,
-			cut(fmt.Sprintf("%s: set %s to %s", in.Mutator.Name, in.Path, ops[i].Value), maxWarningLength))
+		ans.response.Warnings = append(ans.response.Warnings, injectionWarning(in, ops[i].Value))
 	}
 	ans.response.Warnings = capWarnings(ans.response.Warnings)
 	ans.response.AuditAnnotations = map[string]string{"injected": strings.Join(injected, ",")}
@@ -201,13 +200,16 @@ func decode(req *admissionv1.AdmissionRequest, raw []byte) (analysis.Object, err
 	obj, err := manifest.Decode(schema.GroupVersionKind(req.Kind), raw)
 	switch {
 	case errors.Is(err, manifest.ErrUnknownKind):
-		return nil, badRequest("Sallyport knows no %s of %s/%s; the webhook configuration must not send it", req.Kind.Kind, req.Kind.Group, req.Kind.Version)
+		return nil, badRequest("there are no rules for %s of %s/%s; the webhook configuration must not ask about it", req.Kind.Kind, req.Kind.Group, req.Kind.Version)
 	case errors.Is(err, manifest.ErrKindMismatch):
 		return nil, badRequest("%v", err)
 	case err != nil:
 		return nil, err
 	}
 	obj.SetNamespace(req.Namespace)
+	if req.Name == "" && obj.GetGenerateName() != "" {
+		obj.SetName("") // made by the API server: no exemption can mean it
+	}
 	return obj, nil
 }
 

@@ -81,7 +81,28 @@ func warning(f *analysis.Finding) string {
 	case f.Verdict.Unchanged && f.Severity == analysis.Error:
 		text += "admitted only because it was there before: "
 	}
-	return cut(text+f.Detail, maxWarningLength)
+	return shorten(text, f.Detail)
+}
+
+// shorten joins a prefix and a detail to a warning. A detail that is too long
+// loses its last clauses: what to do instead, then why.
+func shorten(prefix, detail string) string {
+	for _, end := range []string{"; ", ", "} {
+		if len(prefix)+len(detail) <= maxWarningLength {
+			break
+		}
+		detail, _, _ = strings.Cut(detail, end)
+	}
+	return cut(prefix+detail, maxWarningLength)
+}
+
+// injectionWarning tells the user what was filled in.
+func injectionWarning(in analysis.Injection, value []byte) string {
+	text := fmt.Sprintf("%s: set %s", in.Mutator.Name, in.Path)
+	if full := text + " to " + string(value); len(full) <= maxWarningLength {
+		return full
+	}
+	return cut(text, maxWarningLength)
 }
 
 // cut shortens s to at most n bytes at a character's border.

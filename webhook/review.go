@@ -197,23 +197,20 @@ func (h *reviewHandler) logInternal(req *admissionv1.AdmissionRequest, err error
 	h.log.Error(err, "Could not judge a request", values...)
 }
 
-// displayName is what messages call the object: its name, or for an object
-// whose name is not yet made, the prefix and an asterisk.
+// displayName is what messages call the object: its name, or the prefix and an
+// asterisk if the API server makes the name. It has made one when it asks the
+// validator, but nobody has seen it yet: then req.Name is empty
+// (k8s.io/apiserver v0.37, pkg/registry/rest/create.go).
 func displayName(req *admissionv1.AdmissionRequest) string {
 	if req.Name != "" {
 		return req.Name
 	}
-	var object struct {
-		Metadata struct {
-			Name         string `json:"name"`
-			GenerateName string `json:"generateName"`
-		} `json:"metadata"`
-	}
+	var object metav1.PartialObjectMetadata
 	if json.Unmarshal(req.Object.Raw, &object) != nil {
 		return ""
 	}
-	if object.Metadata.Name == "" && object.Metadata.GenerateName != "" {
-		return object.Metadata.GenerateName + "*"
+	if object.GenerateName != "" {
+		return object.GenerateName + "*"
 	}
-	return object.Metadata.Name
+	return object.Name
 }

@@ -116,8 +116,9 @@ func TestValidateExistingViolationsDeny(t *testing.T) {
 
 func TestValidateGenerateName(t *testing.T) {
 	url := serve(t, newTestServer(t, testOptions(t))) + ValidatePath
-	object := replace(t, wildcardEntry, `"name":"all"`, `"generateName":"all-"`)
-	res := review(t, url, newRequest(t, object))
+	// The validator sees the name that the API server has made.
+	object := replace(t, wildcardEntry, `"name":"all"`, `"generateName":"all-","name":"all-x7f2q"`)
+	res := review(t, url, newRequest(t, object, func(r *admissionv1.AdmissionRequest) { r.Name = "" }))
 	require.False(t, res.Allowed)
 	require.Equal(t, "all-*", res.Result.Details.Name)
 }

@@ -92,6 +92,8 @@ func approvalsOf(pol *policy.Policy, wildcard string) (approvals []policy.Allowe
 	case broad != "":
 		return nil, fmt.Sprintf("must not be a wildcard: the policy's '%s' has fewer than %d labels and does not count; list the hosts one by one, or have a narrower one allowed",
 			broad, pol.Limits.MinWildcardLabels)
+	case host.PublicSuffix(wildcard) != "":
+		return nil, "must not be a wildcard, which opens hosts nobody has reviewed; list the hosts one by one"
 	default:
 		return nil, "must not be a wildcard, which opens hosts nobody has reviewed; list the hosts one by one, or have this wildcard added to `hosts.allowed` of the EgressPolicy"
 	}

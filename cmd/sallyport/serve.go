@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/sallyport-dev/sallyport/rules"
+	"github.com/sallyport-dev/sallyport/rules/analysis"
+	"github.com/sallyport-dev/sallyport/webhook"
+)
+
+type serveFlags struct {
+	kubeconfig string
+	standalone bool
+	config     string
+	listen     string
+	probes     string
+	service    string
+	dnsNames   []string
+	secret     string
+	webhooks   string
+	drainDelay time.Duration
+	verbosity  int
+}
+
+func newServe() *cobra.Command {
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the webhook server",
+		Long: `Run the webhook server. In a cluster it keeps its certificate in a Secret, puts
+the CA into the webhook configurations and watches the objects that rules read.
+
+With --standalone it serves on localhost with a CA in memory, the built-in policy
+and no cluster, and prints the CA to standard output: for trying it with curl.`,
+		Example: `  sallyport serve --service sallyport-system/sallyport
+  sallyport serve --kubeconfig ~/.kube/config --dns-name host.example.com
+  sallyport serve --standalone --listen localhost:9443`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return serve(cmd.Context(), &f, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig `file`; without one, the pod's service account is used")
+	flags.BoolVar(&f.standalone, "standalone", false, "serve without a cluster")
+	flags.StringVar(&f.config, "config", "", "Configuration `file`: facts about the mesh")
+	flags.StringVar(&f.listen, "listen", "", "`address` for the API server's calls, over TLS (default :9443, standalone localhost:9443)")
+	flags.StringVar(&f.probes, "listen-probes", ":8081", "`address` for /healthz, /readyz and /metrics; empty for none")
+	flags.StringVar(&f.service, "service", "sallyport-system/sallyport", "`namespace/name` of the Service in front of the server; the Secret is in that namespace")
+	flags.StringSliceVar(&f.dnsNames, "dns-name", nil, "further DNS `names` of the certificate, for callers that do not use the Service")
+	flags.StringVar(&f.secret, "secret", "sallyport-certs", "`name` of the Secret with the certificate")
+	flags.StringVar(&f.webhooks, "webhook-configuration", "sallyport", "`name` of the webhook configurations that get the CA")
+	flags.DurationVar(&f.drainDelay, "drain-delay", 10*time.Second, "how long to go on serving after SIGTERM, while endpoints forget the server")
+	flags.IntVarP(&f.verbosity, "verbosity", "v", 0, "log `level`: 0 for operators, 1 for debugging")
+	return cmd
+}
+
+func serve(ctx context.Context, f *serveFlags, stdout, stderr io.Writer) error {
+	log := newLogger(stderr, f.verbosity)
+	ctrl.SetLogger(log)
+	opts, err := serverOptions(f, log)
+	if err != nil {
+		return err
+	}
+	var tasks []task
+	if f.standalone {
+		tasks, err = standalone(opts, stdout)
+	} else {
+		tasks, err = inCluster(f, opts)
+	}
+	if err != nil {
+		return err
+	}
+	server, err := listen(f, opts)
+	if err != nil {
+		return err
+	}
+	log.Info("Started", "version", buildVersion(), "listen", opts.Listener.Addr().String(), "probes", addressOf(opts.Probes), "rules", len(rules.All))
+	return runAll(logr.NewContext(ctx, log), server.Run, tasks)
+}
+
+// runAll runs the server until ctx is done or a task fails, and the tasks for as
+// long as the server answers.
+func runAll(ctx context.Context, server task, tasks []task) error {
+	serving, cancel := context.WithCancelCause(ctx)
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var group errgroup.Group
+	for _, t := range tasks {
+		group.Go(func() error {
+			err := t(background)
+			if err != nil && background.Err() == nil {
+				cancel(err) // nothing is in order without it
+			}
+			return nil
+		})
+	}
+	err := server(serving)
+	stop()
+	_ = group.Wait() // tasks have told cancel why they failed
+	if cause := context.Cause(serving); ctx.Err() == nil && cause != nil {
+		err = errors.Join(cause, err)
+	}
+	cancel(nil)
+	if err != nil {
+		return &exitError{code: exitCluster, err: err}
+	}
+	return nil
+}
+
+func newLogger(w io.Writer, verbosity int) logr.Logger {
+	// logr's V(n) is slog's level -n.
+	return logr.FromSlogHandler(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: slog.Level(-verbosity)}))
+}
+
+func serverOptions(f *serveFlags, log logr.Logger) (*webhook.Options, error) {
+	suite, err := analysis.NewSuite(rules.All...)
+	if err != nil {
+		return nil, &exitError{code: exitInternal, err: err}
+	}
+	conf, err := readConfig(f.config)
+	if err != nil {
+		return nil, usageError(err)
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return &webhook.Options{
+		Suite: suite, Mutators: rules.Mutators, Config: conf, DrainDelay: f.drainDelay, Registry: registry, Log: log,
+	}, nil
+}
+
+// listen opens the ports and makes the server on them.
+func listen(f *serveFlags, opts *webhook.Options) (*webhook.Server, error) {
+	address := f.listen
+	if address == "" {
+		address = ":9443"
+		if f.standalone {
+			address = "localhost:9443"
+		}
+	}
+	var err error
+	if opts.Listener, err = net.Listen("tcp", address); err != nil {
+		return nil, usageError(fmt.Errorf("--listen: %w", err))
+	}
+	if f.probes != "" {
+		if opts.Probes, err = net.Listen("tcp", f.probes); err != nil {
+			return nil, usageError(fmt.Errorf("--listen-probes: %w", err))
+		}
+	}
+	server, err := webhook.New(*opts)
+	if err != nil {
+		return nil, &exitError{code: exitInternal, err: err}
+	}
+	return server, nil
+}
+
+func addressOf(l net.Listener) string {
+	if l == nil {
+		return ""
+	}
+	return l.Addr().String()
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+)
+
+const (
+	cleanEntry = `
+apiVersion: networking.istio.io/%s
+kind: ServiceEntry
+metadata:
+  name: api
+spec:
+  hosts: [api.example.com]
+  location: MESH_EXTERNAL
+  resolution: DNS
+  ports:
+  - {number: 443, name: https, protocol: HTTPS}
+`
+	wildcardEntry = `
+apiVersion: networking.istio.io/%s
+kind: ServiceEntry
+metadata:
+  %s
+spec:
+  hosts: ["*.example.com"]
+  ports:
+  - {number: 443, name: https, protocol: HTTPS}
+`
+	bareRoute = `
+apiVersion: networking.istio.io/%s
+kind: VirtualService
+metadata:
+  name: api
+spec:
+  hosts: [api.example.com]
+  http:
+  - route:
+    - destination:
+        host: api.example.com
+`
+	completeRoute = `
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata:
+  name: complete
+spec:
+  hosts:
+  - www.example.com
+  exportTo: []
+  http:
+  - retries:
+      attempts: 1
+      perTryTimeout: 2.0s
+      retryOn: 5xx
+    timeout: 5.0s
+    route:
+    - destination:
+        host: www.example.com
+        port:
+          number: 80
+      weight: 100
+`
+)
+
+// TestServedVersions: requests of every served version are judged and
+// completed, since matchPolicy is Equivalent.
+func TestServedVersions(t *testing.T) {
+	for _, version := range []string{"v1", "v1beta1", "v1alpha3"} {
+		t.Run(version, func(t *testing.T) {
+			ns := newNamespace(t)
+			message := refused(t, fmt.Sprintf(wildcardEntry, version, "name: all"), "apply", "-n", ns, "-f", "-")
+			require.Contains(t, message, "serviceentry/wildcard-host")
+			kubectl(t, fmt.Sprintf(cleanEntry, version), "apply", "-n", ns, "-f", "-")
+			kubectl(t, fmt.Sprintf(bareRoute, version), "apply", "-n", ns, "-f", "-")
+			require.Equal(t, "15s", get(t, ns, "virtualservice", "api", "{.spec.http[0].timeout}"))
+			require.Equal(t, "2", get(t, ns, "virtualservice", "api", "{.spec.http[0].retries.attempts}"))
+		})
+	}
+}
+
+// TestDryRun: the answer is the same, and nothing is stored.
+func TestDryRun(t *testing.T) {
+	ns := newNamespace(t)
+	object := fmt.Sprintf(wildcardEntry, "v1", "name: all")
+	dry := refused(t, object, "create", "--dry-run=server", "-n", ns, "-f", "-")
+	require.Equal(t, refused(t, object, "create", "-n", ns, "-f", "-"), dry)
+
+	route := fmt.Sprintf(bareRoute, "v1")
+	dryRoute := kubectl(t, route, "create", "--dry-run=server", "-n", ns, "-o", "yaml", "-f", "-")
+	require.Error(t, run(t.Context(), "", "get", "-n", ns, "virtualservice", "api").err, "a dry run stores nothing")
+	real := kubectl(t, route, "create", "-n", ns, "-o", "yaml", "-f", "-")
+	require.Equal(t, specOf(t, real.stdout), specOf(t, dryRoute.stdout))
+	require.Equal(t, real.stderr, dryRoute.stderr, "the same warnings")
+}
+
+// TestApplyTwice: what Sallyport adds does not fight with whoever applies.
+func TestApplyTwice(t *testing.T) {
+	for _, mode := range []string{"--server-side=false", "--server-side"} {
+		t.Run(mode, func(t *testing.T) {
+			ns := newNamespace(t)
+			for _, object := range []string{fmt.Sprintf(cleanEntry, "v1"), fmt.Sprintf(bareRoute, "v1"), completeRoute} {
+				kubectl(t, object, "apply", mode, "-n", ns, "-f", "-")
+				generation := get(t, ns, "virtualservice,serviceentry", "", "{.items[*].metadata.generation}")
+				kubectl(t, object, "apply", mode, "-n", ns, "-f", "-")
+				require.Equal(t, generation, get(t, ns, "virtualservice,serviceentry", "", "{.items[*].metadata.generation}"))
+			}
+			require.Equal(t, "15s", get(t, ns, "virtualservice", "api", "{.spec.http[0].timeout}"))
+		})
+	}
+}
+
+// TestCompleteRouteIsKept: a VirtualService with its own timeout and retries is
+// stored as written, also where Istio's own encoder would spell it otherwise.
+func TestCompleteRouteIsKept(t *testing.T) {
+	ns := newNamespace(t)
+	out := kubectl(t, completeRoute, "create", "-n", ns, "-o", "yaml", "-f", "-")
+	require.Equal(t, specOf(t, completeRoute), specOf(t, out.stdout))
+	require.Empty(t, out.stderr, "and without a warning")
+}
+
+func TestGenerateName(t *testing.T) {
+	ns := newNamespace(t)
+	message := refused(t, fmt.Sprintf(wildcardEntry, "v1", "generateName: all-"), "create", "-n", ns, "-f", "-")
+	require.Contains(t, message, `"all-*"`)
+	require.Contains(t, message, "serviceentry/wildcard-host")
+}
+
+// TestFinalizer: whoever only removes a finalizer is let through, whatever the
+// object is, so that old objects can be deleted.
+func TestFinalizer(t *testing.T) {
+	kubectl(t, "", "delete", "-n", old, "serviceentry", "finalizer", "--wait=false")
+	out := kubectl(t, "", "patch", "-n", old, "serviceentry", "finalizer", "--type=json", "-p", `[{"op":"remove","path":"/metadata/finalizers"}]`)
+	require.Empty(t, out.stderr)
+	require.Error(t, run(t.Context(), "", "get", "-n", old, "serviceentry", "finalizer").err, "it is gone")
+}
+
+// TestOldViolation: an update that keeps what was wrong warns; one that adds to
+// it is refused, and told of the addition alone.
+func TestOldViolation(t *testing.T) {
+	out := kubectl(t, "", "patch", "-n", old, "serviceentry", "violation", "--type=merge", "-p", `{"spec":{"exportTo":["."]}}`)
+	require.Contains(t, out.stderr, "Warning: serviceentry/wildcard-host: spec.hosts[0]: admitted only because it was there before")
+
+	message := refused(t, "", "patch", "-n", old, "serviceentry", "violation", "--type=merge", "-p", `{"spec":{"hosts":["*.example.org","*.example.com"]}}`)
+	require.Contains(t, message, `spec.hosts[0]: Invalid value: "*.example.org"`)
+	require.NotContains(t, message, `Invalid value: "*.example.com"`)
+}
+
+// TestMessage pins what somebody reads who was refused.
+func TestMessage(t *testing.T) {
+	ns := newNamespace(t)
+	message := refused(t, fmt.Sprintf(wildcardEntry, "v1", "name: all"), "apply", "-n", ns, "-f", "-")
+	require.True(t, strings.HasPrefix(message, `The ServiceEntry "all" is invalid: spec.hosts[0]: Invalid value: "*.example.com": `), message)
+	require.Contains(t, message, "(serviceentry/wildcard-host)")
+}
+
+// get returns what a JSONPath finds in an object, or in all of the kind.
+func get(t *testing.T, namespace, kind, name, jsonPath string) string {
+	t.Helper()
+	args := []string{"get", "-n", namespace, kind, "-o", "jsonpath=" + jsonPath}
+	if name != "" {
+		args = append(args, name)
+	}
+	return kubectl(t, "", args...).stdout
+}
+
+// specOf returns the spec of a YAML document, with its values as written.
+func specOf(t *testing.T, document string) any {
+	t.Helper()
+	var object unstructured.Unstructured
+	require.NoError(t, yaml.Unmarshal([]byte(document), &object.Object))
+	require.NotEmpty(t, object.Object["spec"])
+	return object.Object["spec"]
+}
