@@ -166,15 +166,15 @@ func (e *evaluator) mutate(_ context.Context, req *admissionv1.AdmissionRequest)
 	if err != nil {
 		return nil, err
 	}
-	return e.patched(obj, injections)
+	return e.patched(injections)
 }
 
-func (e *evaluator) patched(obj analysis.Object, injections []analysis.Injection) (*answer, error) {
+func (e *evaluator) patched(injections []analysis.Injection) (*answer, error) {
 	ans := allow()
 	if len(injections) == 0 {
 		return ans, nil
 	}
-	ops, err := analysis.Patch(obj, injections)
+	ops, err := analysis.Patch(injections)
 	if err != nil {
 		return nil, err
 	}
@@ -207,8 +207,8 @@ func decode(req *admissionv1.AdmissionRequest, raw []byte) (analysis.Object, err
 		return nil, err
 	}
 	obj.SetNamespace(req.Namespace)
-	if req.Name == "" && obj.GetGenerateName() != "" {
-		obj.SetName("") // made by the API server: no exemption can mean it
+	if isGenerated(req, obj) {
+		obj.SetName("") // no exemption can mean it
 	}
 	return obj, nil
 }

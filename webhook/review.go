@@ -3,6 +3,7 @@
 package webhook
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -198,19 +200,23 @@ func (h *reviewHandler) logInternal(req *admissionv1.AdmissionRequest, err error
 }
 
 // displayName is what messages call the object: its name, or the prefix and an
-// asterisk if the API server makes the name. It has made one when it asks the
-// validator, but nobody has seen it yet: then req.Name is empty
-// (k8s.io/apiserver v0.37, pkg/registry/rest/create.go).
+// asterisk if the API server has made the name, which nobody has seen yet.
 func displayName(req *admissionv1.AdmissionRequest) string {
-	if req.Name != "" {
-		return req.Name
-	}
 	var object metav1.PartialObjectMetadata
 	if json.Unmarshal(req.Object.Raw, &object) != nil {
-		return ""
+		return req.Name
 	}
-	if object.GenerateName != "" {
+	if isGenerated(req, &object) {
 		return object.GenerateName + "*"
 	}
-	return object.Name
+	return cmp.Or(req.Name, object.Name)
+}
+
+// isGenerated reports whether the object's name was, or will be, made of
+// generateName: it is empty for mutating webhooks and there for validating ones
+// (k8s.io/apiserver v0.37, pkg/endpoints/handlers/create.go).
+func isGenerated(req *admissionv1.AdmissionRequest, object metav1.Object) bool {
+	prefix := object.GetGenerateName()
+	return req.Operation == admissionv1.Create && prefix != "" &&
+		(object.GetName() == "" || strings.HasPrefix(object.GetName(), prefix))
 }

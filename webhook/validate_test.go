@@ -118,7 +118,7 @@ func TestValidateGenerateName(t *testing.T) {
 	url := serve(t, newTestServer(t, testOptions(t))) + ValidatePath
 	// The validator sees the name that the API server has made.
 	object := replace(t, wildcardEntry, `"name":"all"`, `"generateName":"all-","name":"all-x7f2q"`)
-	res := review(t, url, newRequest(t, object, func(r *admissionv1.AdmissionRequest) { r.Name = "" }))
+	res := review(t, url, newRequest(t, object))
 	require.False(t, res.Allowed)
 	require.Equal(t, "all-*", res.Result.Details.Name)
 }

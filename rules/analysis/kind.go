@@ -5,6 +5,7 @@ package analysis
 import (
 	"reflect"
 
+	"google.golang.org/protobuf/proto"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	securityv1 "istio.io/client-go/pkg/apis/security/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -31,7 +32,13 @@ type Kind struct {
 	// New returns an empty object of the kind.
 	New func() Object
 
-	typ reflect.Type
+	typ  reflect.Type
+	spec int // index of the field Spec
+}
+
+// Spec returns the spec of an object of the kind.
+func (k *Kind) Spec(obj Object) proto.Message {
+	return reflect.ValueOf(obj).Elem().Field(k.spec).Addr().Interface().(proto.Message)
 }
 
 // The kinds, as served by istio.io/api v1.31
@@ -81,11 +88,16 @@ func kindOf[T any, P interface {
 	*T
 	Object
 }](group, resource string, versions ...string) *Kind {
+	spec, ok := reflect.TypeFor[T]().FieldByName("Spec")
+	if !ok {
+		panic("analysis: " + resource + " have no spec")
+	}
 	return &Kind{
 		GroupKind: schema.GroupKind{Group: group, Kind: reflect.TypeFor[T]().Name()},
 		Resource:  resource,
 		Versions:  versions,
 		New:       func() Object { return P(new(T)) },
 		typ:       reflect.TypeFor[P](),
+		spec:      spec.Index[0],
 	}
 }

@@ -62,15 +62,18 @@ type Edit struct {
 }
 
 // Set records that the mutator has set the field at path, which was absent
-// before. Patches are made of these records: what is not recorded is lost.
-func (e *Edit) Set(path *field.Path) {
-	*e.injections = append(*e.injections, Injection{Mutator: e.Mutator, Path: path})
+// before, to value: a protobuf message or what encodes to JSON. Patches are made
+// of these records: what is not recorded is lost.
+func (e *Edit) Set(path *field.Path, value any) {
+	*e.injections = append(*e.injections, Injection{Mutator: e.Mutator, Path: path, Value: value})
 }
 
 // An Injection is one field that a mutator has set.
 type Injection struct {
 	Mutator *Mutator
 	Path    *field.Path
+	// Value is a protobuf message or what encodes to JSON.
+	Value any
 }
 
 // Mutate applies the mutators in order to in.Object, which is changed in place,

@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"strings"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 )
 
 // An Operation is one step of a JSON patch (RFC 6902).
@@ -18,37 +20,34 @@ type Operation struct {
 }
 
 // Patch returns the operations that make the injections in an object as the
-// user wrote it; obj is the object after [Mutate]. It adds the values at the
-// recorded paths and nothing else, so that the user's spelling, unknown fields
-// and order survive: Istio's types change all of these in a round trip.
-func Patch(obj Object, injections []Injection) ([]Operation, error) {
-	if len(injections) == 0 {
-		return nil, nil
-	}
-	data, err := json.Marshal(obj)
-	if err != nil {
-		return nil, fmt.Errorf("encode the mutated object: %w", err)
-	}
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.UseNumber()
-	var tree any
-	if err := decoder.Decode(&tree); err != nil {
-		return nil, fmt.Errorf("decode the mutated object: %w", err)
-	}
+// user wrote it. It adds the values at the recorded paths and nothing else, so
+// that the user's spelling, unknown fields and order survive: Istio's types
+// change all of these in a round trip.
+func Patch(injections []Injection) ([]Operation, error) {
 	ops := make([]Operation, 0, len(injections))
 	for _, in := range injections {
-		segments := SplitPath(in.Path.String())
-		value, err := lookup(tree, segments)
+		value, err := encode(in.Value)
 		if err != nil {
 			return nil, fmt.Errorf("%s set %s: %w", in.Mutator.Name, in.Path, err)
 		}
-		encoded, err := json.Marshal(value)
-		if err != nil {
-			return nil, fmt.Errorf("%s set %s: %w", in.Mutator.Name, in.Path, err)
-		}
-		ops = append(ops, Operation{Op: "add", Path: pointer(segments), Value: encoded})
+		ops = append(ops, Operation{Op: "add", Path: pointer(SplitPath(in.Path.String())), Value: value})
 	}
 	return ops, nil
+}
+
+func encode(value any) ([]byte, error) {
+	message, ok := value.(proto.Message)
+	if !ok {
+		return json.Marshal(value)
+	}
+	data, err := protojson.Marshal(message)
+	if err != nil {
+		return nil, err
+	}
+	// protojson puts in blanks at random, lest anybody relies on its output.
+	var compact bytes.Buffer
+	err = json.Compact(&compact, data)
+	return compact.Bytes(), err
 }
 
 // SplitPath returns the keys and indices of a path as [field.Path] prints it:
@@ -73,25 +72,6 @@ func SplitPath(path string) []string {
 		path = strings.TrimPrefix(path[end:], ".")
 	}
 	return segments
-}
-
-func lookup(node any, segments []string) (any, error) {
-	for _, s := range segments {
-		var ok bool
-		switch n := node.(type) {
-		case map[string]any:
-			node, ok = n[s]
-		case []any:
-			i, err := strconv.Atoi(s)
-			if ok = err == nil && i >= 0 && i < len(n); ok {
-				node = n[i]
-			}
-		}
-		if !ok {
-			return nil, fmt.Errorf("there is no %q in the result", s)
-		}
-	}
-	return node, nil
 }
 
 var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")

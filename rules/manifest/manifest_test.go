@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	kyaml "sigs.k8s.io/yaml"
@@ -122,6 +123,7 @@ func TestDocuments(t *testing.T) {
 		{
 			"enums", head + "spec:\n  resolution: 2\n  location: mesh_external\n",
 			[]string{
+				"ServiceEntry a",
 				"f.yaml:5:15: spec.resolution: unknown value \"2\", must be one of NONE, STATIC, DNS, DNS_ROUND_ROBIN, DYNAMIC_DNS",
 				"f.yaml:6:13: spec.location: unknown value \"mesh_external\", must be one of MESH_EXTERNAL, MESH_INTERNAL",
 			},
@@ -136,6 +138,27 @@ func TestDocuments(t *testing.T) {
 			_, got := read(tt.text)
 			require.Equal(t, tt.want, got)
 		})
+	}
+}
+
+// TestDecodeAsIstio: whatever Istio's decoder reads is read alike.
+func TestDecodeAsIstio(t *testing.T) {
+	for _, spec := range []string{
+		`{"http":[{"timeout":"1500ms"}]}`, `{"http":[{"timeout":"1h30m"}]}`, `{"http":[{"timeout":"1.5s","retries":{}}]}`,
+		`{"http":[{"retries":{"attempts":"3"}}]}`, `{"http":[{"mirror_percent":5}]}`, `{"http":[{"mirrorPercentage":{"value":0.5}}]}`,
+		`{"export_to":["."]}`, `{"hosts":null,"x":{"y":[1]}}`, `{}`, `null`, `{"http":[{"match":[{"uri":{"prefix":"/a"}}]}]}`,
+		`{"http":[{"timeout":"1"}]}`, `{"hosts":"a"}`, `[]`, `{"http":[null]}`, `{"http":[{"match":[{"port":4294967296}]}]}`,
+	} {
+		raw := fmt.Sprintf(`{"apiVersion":"networking.istio.io/v1","kind":"VirtualService","spec":%s}`, spec)
+		want := new(networkingv1.VirtualService)
+		wantErr := json.Unmarshal([]byte(raw), want)
+		got, err := Decode(serviceEntryV1.GroupVersion().WithKind("VirtualService"), []byte(raw))
+		if wantErr != nil {
+			require.Error(t, err, spec)
+			continue
+		}
+		require.NoError(t, err, spec)
+		require.True(t, proto.Equal(&want.Spec, &got.(*networkingv1.VirtualService).Spec), spec)
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -47,16 +46,10 @@ func (d *Document) unknownFields() []*Error {
 	}
 	if _, spec := child(d.node, "spec"); spec != nil {
 		if spec = resolve(spec); !isEmpty(spec) {
-			s.message(field.NewPath("spec"), spec, specOf(d.Kind.New()))
+			s.message(field.NewPath("spec"), spec, d.Kind.Spec(d.Kind.New()).ProtoReflect().Descriptor())
 		}
 	}
 	return s.problems
-}
-
-// specOf returns the protobuf message in an Istio object's field Spec.
-func specOf(obj any) protoreflect.MessageDescriptor {
-	spec := reflect.ValueOf(obj).Elem().FieldByName("Spec").Addr().Interface()
-	return spec.(proto.Message).ProtoReflect().Descriptor()
 }
 
 // strictness collects what does not fit while it walks a document.

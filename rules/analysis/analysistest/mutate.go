@@ -116,7 +116,7 @@ func checkMutation(m *analysis.Mutator, c *Case, want []byte, read map[*analysis
 }
 
 func applyPatch(c *Case, injections []analysis.Injection) ([]byte, error) {
-	ops, err := analysis.Patch(c.Document.Object, injections)
+	ops, err := analysis.Patch(injections)
 	if err != nil || len(ops) == 0 {
 		return c.Document.Raw, err
 	}
