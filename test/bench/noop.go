@@ -68,9 +68,11 @@ func startNoop(ctx context.Context, c *cluster.Cluster) (*noopServer, error) {
 		return nil, errors.Join(fmt.Errorf("the no-op webhook does not start: %w", err), s.stop())
 	}
 	_, port, _ := strings.Cut(strings.TrimSpace(address), ":")
-	err = sallyport.Register(ctx, c.Config, "https://localhost:"+port, sallyport.Configurations{
-		Name: "noop", Namespaces: []string{withNoop}, CABundle: cert,
-	})
+	url := "https://localhost:" + port
+	err = errors.Join(
+		sallyport.Register(ctx, c.Config, url, sallyport.Configurations{Name: "noop", Namespaces: []string{withNoop}, CABundle: cert}),
+		sallyport.Register(ctx, c.Config, url+patching, sallyport.Configurations{Name: "patching", Namespaces: []string{withPatching}, CABundle: cert}),
+	)
 	if err != nil {
 		return nil, errors.Join(err, s.stop())
 	}
@@ -81,6 +83,14 @@ func startNoop(ctx context.Context, c *cluster.Cluster) (*noopServer, error) {
 func (s *noopServer) stop() error {
 	return errors.Join(s.stdin.Close(), s.cmd.Wait())
 }
+
+// patching begins the paths under which the no-op webhook answers with a fixed
+// patch where Sallyport would inject: what the API server does with it is not
+// Sallyport's time.
+const patching = "/patching"
+
+var fixedPatch = []byte(`[{"op":"add","path":"/spec/http/0/timeout","value":"15s"},` +
+	`{"op":"add","path":"/spec/http/0/retries","value":{"attempts":2,"retryOn":"connect-failure,refused-stream,reset-before-request"}}]`)
 
 // serveNoop is the cheapest webhook that can be written in this language. It
 // ends with its parent: when standard input is closed.
@@ -118,6 +128,9 @@ func allow(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	review.Response = &admissionv1.AdmissionResponse{UID: review.Request.UID, Allowed: true}
+	if r.URL.Path == patching+"/mutate" {
+		review.Response.Patch, review.Response.PatchType = fixedPatch, new(admissionv1.PatchTypeJSONPatch)
+	}
 	review.Request = nil
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(review)

@@ -22,7 +22,9 @@ type benchObject struct {
 	name, resource string
 	// noop says what the no-op webhooks are that it is compared with.
 	noop string
-	body string
+	// injected is set if Sallyport completes the object.
+	injected bool
+	body     string
 }
 
 var objects = []benchObject{
@@ -33,7 +35,7 @@ var objects = []benchObject{
 			`"ports":[{"number":443,"name":"https","protocol":"HTTPS"}]}}`,
 	},
 	{
-		name: "VirtualService that needs injection", resource: "virtualservices", noop: "a no-op pair",
+		name: "VirtualService that needs injection", resource: "virtualservices", noop: "a no-op pair", injected: true,
 		body: `{"apiVersion":"networking.istio.io/v1","kind":"VirtualService","metadata":{"name":"api"},"spec":{` +
 			`"hosts":["api.example.com"],"exportTo":["."],"http":[{"route":[{"destination":{"host":"api.example.com"}}]}]}}`,
 	},
@@ -73,7 +75,7 @@ func createNamespaces(ctx context.Context, config *rest.Config) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{withNone, withNoop, withSallyport} {
+	for _, name := range []string{withNone, withNoop, withPatching, withSallyport} {
 		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
 		if _, err := client.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil {
 			return err
@@ -85,7 +87,7 @@ func createNamespaces(ctx context.Context, config *rest.Config) error {
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 // A usage is what the server's own metrics tell.
-type usage struct{ cpuSeconds, residentMiB, requests float64 }
+type usage struct{ cpuSeconds, residentMiB, requests, handlerSeconds float64 }
 
 func readUsage(ctx context.Context, probes string) (*usage, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, probes+"/metrics", nil)
@@ -106,13 +108,15 @@ func readUsage(ctx context.Context, probes string) (*usage, error) {
 		cpuSeconds:  total(families["process_cpu_seconds_total"]),
 		residentMiB: total(families["process_resident_memory_bytes"]) / (1 << 20),
 		requests:    total(families["sallyport_admission_requests_total"]),
+
+		handlerSeconds: total(families["sallyport_admission_duration_seconds"]),
 	}, nil
 }
 
 func total(family *dto.MetricFamily) float64 {
 	var sum float64
 	for _, m := range family.GetMetric() {
-		sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		sum += m.GetCounter().GetValue() + m.GetGauge().GetValue() + m.GetHistogram().GetSampleSum()
 	}
 	return sum
 }
