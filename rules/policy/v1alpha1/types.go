@@ -99,6 +99,7 @@ type EgressPolicySpec struct {
 type RuleSetting struct {
 	// name is the rule's, such as serviceentry/wildcard-host.
 	// +required
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	Name string `json:"name"`
 	// action is what its findings lead to.
@@ -132,12 +133,15 @@ type Hosts struct {
 type AllowedHost struct {
 	// host is a name, or "*." and a domain: that wildcard and what lies below.
 	// +required
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Host string `json:"host"`
 	// ports limits the approval; empty is every port.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:Minimum=1
+	// +kubebuilder:validation:items:Maximum=65535
 	Ports []int32 `json:"ports,omitempty"`
 	// direct says that the host may be reached past the egress gateway.
 	// +optional
@@ -152,6 +156,7 @@ type AllowedHost struct {
 type DeniedHost struct {
 	// host is a name, or "*." and a domain: all that lies below.
 	// +required
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Host string `json:"host"`
 }
@@ -162,6 +167,7 @@ type Addresses struct {
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=1024
+	// +kubebuilder:validation:items:MaxLength=49
 	Allowed []string `json:"allowed,omitempty"`
 }
 
@@ -171,11 +177,15 @@ type Ports struct {
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:Minimum=1
+	// +kubebuilder:validation:items:Maximum=65535
 	Allowed []int32 `json:"allowed,omitempty"`
 	// denied ports may not be opened.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:Minimum=1
+	// +kubebuilder:validation:items:Maximum=65535
 	Denied []int32 `json:"denied,omitempty"`
 }
 
@@ -193,6 +203,9 @@ type Limits struct {
 	MaxRetryAttempts *int32 `json:"maxRetryAttempts,omitempty"`
 	// maxTimeout is how long a route to an external host may wait.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,9}(\.[0-9]{1,3})?(h|m|s|ms)){1,4}$`
 	MaxTimeout *metav1.Duration `json:"maxTimeout,omitempty"`
 	// maxPrefixIPv4 is the shortest prefix length of an IPv4 range.
 	// +optional
@@ -210,6 +223,9 @@ type Limits struct {
 type Defaults struct {
 	// timeout of HTTP routes to external hosts.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,9}(\.[0-9]{1,3})?(h|m|s|ms)){1,4}$`
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 	// retries of HTTP routes to external hosts.
 	// +optional
@@ -218,6 +234,7 @@ type Defaults struct {
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=63
 	ExportTo []string `json:"exportTo,omitempty"`
 }
 
@@ -234,6 +251,9 @@ type Retries struct {
 	RetryOn string `json:"retryOn,omitempty"`
 	// perTryTimeout is how long one try may take.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,9}(\.[0-9]{1,3})?(h|m|s|ms)){1,4}$`
 	PerTryTimeout *metav1.Duration `json:"perTryTimeout,omitempty"`
 }
 
@@ -285,6 +305,7 @@ type EgressExemptionSpec struct {
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=128
 	Rules []string `json:"rules"`
 	// namespace of the objects.
 	// +required
@@ -305,6 +326,7 @@ type EgressExemptionSpec struct {
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MaxLength=253
 	Hosts []string `json:"hosts,omitempty"`
 	// expiresAt is when the exemption ends.
 	// +required
@@ -322,6 +344,7 @@ type EgressExemptionSpec struct {
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=253
 	ApprovedBy []string `json:"approvedBy,omitempty"`
 }
 
