@@ -159,12 +159,10 @@ func (e *evaluator) mutate(_ context.Context, req *admissionv1.AdmissionRequest)
 		return allow(), nil
 	}
 	in := analysis.Input{Object: obj, Policy: pol, Config: e.config, Mesh: e.mesh, Now: e.now()}
-	injections, err := analysis.Mutate(e.mutators, in)
-	if p, ok := errors.AsType[*analysis.PanicError](err); ok {
-		e.metrics.panics.WithLabelValues(p.Name).Inc()
-	}
-	if err != nil {
-		return nil, err
+	injections, failure := analysis.Mutate(e.mutators, in)
+	if failure != nil {
+		e.metrics.panics.WithLabelValues(failure.Name).Inc()
+		return nil, failure
 	}
 	return e.patched(injections)
 }

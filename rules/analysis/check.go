@@ -50,11 +50,17 @@ func (s *Suite) Denies(kind *Kind, pol *policy.Policy, now time.Time) bool {
 		return false
 	}
 	for _, c := range s.byType[kind.typ] {
-		if action, _ := pol.Action(c.rule.Name, defaultAction(c.rule.Severity), now); action == policy.Deny {
+		if action, _ := ActionOf(c.rule, pol, now); action == policy.Deny {
 			return true
 		}
 	}
 	return false
+}
+
+// ActionOf returns what a policy makes of a rule's findings at the rule's own
+// severity, and from when on they deny if they do not yet.
+func ActionOf(r *Rule, pol *policy.Policy, now time.Time) (action policy.Action, from time.Time) {
+	return pol.Action(r.Name, defaultAction(r.Severity), now)
 }
 
 // A Result is what [Check] found out about one object.

@@ -77,14 +77,14 @@ type Injection struct {
 }
 
 // Mutate applies the mutators in order to in.Object, which is changed in place,
-// and returns what they have set. After a panic, which is returned as a
-// [*PanicError], the object must be thrown away.
-func Mutate(mutators []*Mutator, input Input) (injections []Injection, err error) {
+// and returns what they have set. After a panic, which is returned, the object
+// must be thrown away.
+func Mutate(mutators []*Mutator, input Input) (injections []Injection, failure *PanicError) {
 	in := input.withDefaults()
 	var current *Mutator
 	defer func() {
 		if v := recover(); v != nil {
-			injections, err = nil, &PanicError{Name: current.Name, Value: v, Stack: debug.Stack()}
+			injections, failure = nil, &PanicError{Name: current.Name, Value: v, Stack: debug.Stack()}
 		}
 	}()
 	typ := reflect.TypeOf(in.Object)

@@ -3,105 +3,11 @@
 package policy
 
 import (
-	"errors"
 	"slices"
-	"strconv"
-	"strings"
-	"sync"
 	"time"
-
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/sallyport-dev/sallyport/rules/policy/v1alpha1"
 )
-
-// A Set is all policies and exemptions that there are. It is immutable and safe
-// for concurrent use.
-type Set struct {
-	parts      []*part // by precedence
-	exemptions map[string][]Exemption
-	// policies are the effective policies that were asked for, by the parts
-	// and the namespace's exemptions that they are made of.
-	policies sync.Map
-}
-
-// Compile checks policies and exemptions and returns their set. The error names
-// every object and field that is wrong.
-func Compile(policies []*v1alpha1.EgressPolicy, exemptions []*v1alpha1.EgressExemption) (*Set, error) {
-	s := &Set{exemptions: map[string][]Exemption{}}
-	var errs []error
-	for _, p := range policies {
-		compiled, err := compilePolicy(p)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		s.parts = append(s.parts, compiled)
-	}
-	slices.SortFunc(s.parts, byPrecedence)
-	for _, e := range exemptions {
-		compiled, err := compileExemption(e)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		s.exemptions[e.Spec.Namespace] = append(s.exemptions[e.Spec.Namespace], compiled)
-	}
-	for _, list := range s.exemptions {
-		slices.SortFunc(list, func(a, b Exemption) int { return strings.Compare(a.Name, b.Name) })
-	}
-	return s, errors.Join(errs...)
-}
-
-// For returns the effective policy of a namespace with the given labels. Equal
-// answers are the same policy.
-func (s *Set) For(namespace string, namespaceLabels map[string]string) *Policy {
-	set := labeled{namespace, namespaceLabels}
-	var selected []*part
-	var key strings.Builder
-	for i, p := range s.parts {
-		if p.selector.Matches(set) {
-			selected = append(selected, p)
-			key.WriteString(strconv.Itoa(i))
-			key.WriteByte(',')
-		}
-	}
-	exemptions := s.exemptions[namespace]
-	if len(exemptions) > 0 {
-		key.WriteString(namespace)
-	}
-	if known, ok := s.policies.Load(key.String()); ok {
-		return known.(*Policy)
-	}
-	p := merge(selected)
-	p.Exemptions = exemptions
-	known, _ := s.policies.LoadOrStore(key.String(), p)
-	return known.(*Policy)
-}
-
-// labeled are the labels of a namespace with the one that the API server gives
-// each, whether or not it was told.
-type labeled struct {
-	name   string
-	labels map[string]string
-}
-
-func (l labeled) Lookup(label string) (string, bool) {
-	if label == corev1.LabelMetadataName {
-		return l.name, true
-	}
-	value, ok := l.labels[label]
-	return value, ok
-}
-
-// Has implements [labels.Labels].
-func (l labeled) Has(label string) bool { _, ok := l.Lookup(label); return ok }
-
-// Get implements [labels.Labels].
-func (l labeled) Get(label string) string { value, _ := l.Lookup(label); return value }
-
-var _ labels.Labels = labeled{}
 
 // merge combines parts, which are in order of precedence, to one policy.
 // Nothing but the winner of a default depends on their order.
@@ -141,6 +47,7 @@ func merge(parts []*part) *Policy {
 		}
 	}
 	p.Limits = mergeLimits(parts)
+	capDefaults(p)
 	p.Gateway = mergeRoutes(parts, p.Gateway, func(p *part) *Route { return p.gateway })
 	p.Waypoint = mergeRoutes(parts, p.Waypoint, func(p *part) *Route { return p.waypoint })
 	normalize(p)
@@ -151,6 +58,25 @@ func setIfUnset[T any](field **T, value *T) {
 	if *field == nil {
 		*field = value
 	}
+}
+
+// capDefaults keeps what is filled in within the limits, which may come from
+// another policy: else mutators would write what rules refuse.
+func capDefaults(p *Policy) {
+	if t := p.Defaults.Timeout; t != nil && *t > p.Limits.MaxTimeout {
+		p.Defaults.Timeout = new(p.Limits.MaxTimeout)
+	}
+	r := p.Defaults.Retries
+	if r == nil || int(r.Attempts) <= p.Limits.MaxRetryAttempts {
+		return
+	}
+	if p.Limits.MaxRetryAttempts == 0 {
+		p.Defaults.Retries = nil
+		return
+	}
+	capped := *r
+	capped.Attempts = int32(p.Limits.MaxRetryAttempts) //nolint:gosec // at most Attempts, an int32
+	p.Defaults.Retries = &capped
 }
 
 // strictness orders actions; the zero value is laxer than all.
@@ -234,8 +160,7 @@ func normalize(p *Policy) {
 	p.DeniedHosts = sortedUnique(p.DeniedHosts)
 	p.AllowedPorts = sortedUnique(p.AllowedPorts)
 	p.DeniedPorts = sortedUnique(p.DeniedPorts)
-	slices.SortFunc(p.AllowedHosts, compareAllowed)
-	p.AllowedHosts = slices.CompactFunc(p.AllowedHosts, func(a, b AllowedHost) bool { return compareAllowed(a, b) == 0 })
+	p.AllowedHosts = joinAllowed(p.AllowedHosts)
 	slices.SortFunc(p.AllowedAddresses, comparePrefixes)
 	p.AllowedAddresses = slices.Compact(p.AllowedAddresses)
 }

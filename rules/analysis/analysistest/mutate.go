@@ -83,9 +83,9 @@ func checkMutation(m *analysis.Mutator, c *Case, want []byte, read map[*analysis
 	}
 	in := c.Input()
 	in.Mesh = &recorder{mesh: in.Mesh, read: read}
-	injections, err := analysis.Mutate([]*analysis.Mutator{m}, in)
-	if err != nil {
-		return err
+	injections, failure := analysis.Mutate([]*analysis.Mutator{m}, in)
+	if failure != nil {
+		return failure
 	}
 	patched, err := applyPatch(c, injections)
 	if err != nil {
@@ -105,9 +105,9 @@ func checkMutation(m *analysis.Mutator, c *Case, want []byte, read map[*analysis
 	if diff := diffJSON(typed, mutated); diff != "" {
 		return fmt.Errorf("the object has changes that the patch has not, or the reverse:\n%s", diff)
 	}
-	again, err := analysis.Mutate([]*analysis.Mutator{m}, in)
-	if err != nil {
-		return err
+	again, failure := analysis.Mutate([]*analysis.Mutator{m}, in)
+	if failure != nil {
+		return failure
 	}
 	if len(again) > 0 {
 		return fmt.Errorf("a second application sets %s", again[0].Path)

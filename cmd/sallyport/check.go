@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/sallyport-dev/sallyport/rules"
+	"github.com/sallyport-dev/sallyport/rules/analysis"
+	"github.com/sallyport-dev/sallyport/rules/lint"
+	"github.com/sallyport-dev/sallyport/rules/policy"
+)
+
+type checkFlags struct {
+	common   commonFlags
+	context  []string
+	outputs  []string
+	failOn   string
+	noMutate bool
+	complete bool
+}
+
+func newCheck() *cobra.Command {
+	var f checkFlags
+	cmd := &cobra.Command{
+		Use:   "check PATH...",
+		Short: "Check files as admission would",
+		Long: `Check the objects in files, in folders (.yaml, .yml and .json) and, as "-", on
+standard input, with the verdicts that admission would give. Mutators are applied
+first, as in admission. The objects are part of the mesh that rules look into.
+
+Exit code 0 means that there are no findings at or above --fail-on, 1 that there
+are, 2 wrong usage or configuration, 3 that some input could not be read (all that
+could is checked nevertheless), 5 a fault of sallyport.`,
+		Example: `  sallyport check deploy/
+  helm template my-chart | sallyport check -n shop -
+  sallyport check --policy standard.yaml -o text -o json=result.json egress.yaml`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return check(cmd, &f, args) },
+	}
+	f.common.add(cmd)
+	flags := cmd.Flags()
+	flags.StringArrayVar(&f.context, "context", nil, "file or folder of objects that are part of the mesh but not checked (repeatable)")
+	flags.StringArrayVarP(&f.outputs, "output", "o", []string{"text"}, "`format` text or json, or format=FILE (repeatable)")
+	flags.StringVar(&f.failOn, "fail-on", "deny", "what exit code 1 is for: deny, or warn as well")
+	flags.BoolVar(&f.noMutate, "no-mutate", false, "check the text as written, without what admission would fill in")
+	flags.BoolVar(&f.complete, "complete", false, "the files are the whole mesh: what is not in them does not exist")
+	complete(cmd, "output", "text", "json")
+	complete(cmd, "fail-on", "deny", "warn")
+	return cmd
+}
+
+func check(cmd *cobra.Command, f *checkFlags, paths []string) error {
+	if f.failOn != "deny" && f.failOn != "warn" {
+		return usageError(fmt.Errorf("--fail-on %q: want deny or warn", f.failOn))
+	}
+	outputs, err := parseOutputs(f.outputs)
+	if err != nil {
+		return usageError(err)
+	}
+	opts, err := f.common.lintOptions(cmd.InOrStdin())
+	if err != nil {
+		return err
+	}
+	opts.Complete = f.complete
+	if !f.noMutate {
+		opts.Mutators = rules.Mutators
+	}
+	linter := lint.New(*opts)
+	unreadable := 0
+	fail := func(err error) {
+		unreadable++
+		fmt.Fprintln(cmd.ErrOrStderr(), err)
+	}
+	readDocuments(f.context, cmd.InOrStdin(), linter.AddContext, fail)
+	readDocuments(paths, cmd.InOrStdin(), linter.Add, fail)
+	report := linter.Report()
+	for _, o := range outputs {
+		if err := o.write(cmd.OutOrStdout(), report); err != nil {
+			return usageError(fmt.Errorf("write %s: %w", o.format, err))
+		}
+	}
+	return verdict(f, report, unreadable)
+}
+
+// verdict turns a report into the exit code.
+func verdict(f *checkFlags, report *lint.Report, unreadable int) error {
+	switch {
+	case len(report.Panics) > 0:
+		p := report.Panics[0]
+		return &exitError{code: exitInternal, err: fmt.Errorf("%w\n%s", p, p.Stack)}
+	case unreadable > 0:
+		return &exitError{code: exitUnreadable, err: errors.New("some input could not be read, see above; the rest was checked")}
+	case report.Count(policy.Deny) > 0, f.failOn == "warn" && report.Count(policy.Warn) > 0:
+		return &exitError{code: exitFindings}
+	default:
+		return nil
+	}
+}
+
+// An output is a format and where it goes; an empty file is standard output.
+type output struct{ format, file string }
+
+func parseOutputs(values []string) ([]output, error) {
+	var outputs []output
+	toStdout := 0
+	for _, v := range values {
+		format, file, _ := strings.Cut(v, "=")
+		if format != "text" && format != "json" {
+			return nil, fmt.Errorf("--output %q: want text or json, or one of them with =FILE", v)
+		}
+		if file == "" {
+			toStdout++
+		}
+		outputs = append(outputs, output{format, file})
+	}
+	if toStdout > 1 {
+		return nil, errors.New("--output: only one format can go to standard output; write the others as FORMAT=FILE")
+	}
+	return outputs, nil
+}
+
+func (o *output) write(stdout io.Writer, report *lint.Report) (err error) {
+	w := stdout
+	if o.file != "" {
+		file, err := os.Create(o.file)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, file.Close()) }()
+		w = file
+	}
+	if o.format == "json" {
+		return report.WriteJSON(w)
+	}
+	return report.WriteText(w, isColourful(w))
+}
+
+// isColourful reports whether colours are wanted (https://no-color.org).
+func isColourful(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd())) && os.Getenv("NO_COLOR") == ""
+}
+
+// commonFlags are those of all commands that judge or show policies.
+type commonFlags struct {
+	config    string
+	policies  []string
+	namespace string
+	at        string
+}
+
+func (f *commonFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.config, "config", "", "Configuration `file`: facts about the mesh")
+	flags.StringArrayVar(&f.policies, "policy", nil, "file or folder of EgressPolicies, EgressExemptions and Namespaces (repeatable)")
+	flags.StringVarP(&f.namespace, "namespace", "n", "default", "`namespace` of documents that name none")
+	flags.StringVar(&f.at, "at", "", "judge as at this `time`, such as 2027-01-01T00:00:00Z; now without it")
+}
+
+func (f *commonFlags) lintOptions(stdin io.Reader) (*lint.Options, error) {
+	conf, err := readConfig(f.config)
+	if err != nil {
+		return nil, usageError(err)
+	}
+	policyFor, err := readPolicies(f.policies, stdin)
+	if err != nil {
+		return nil, usageError(err)
+	}
+	now, err := f.now()
+	if err != nil {
+		return nil, usageError(err)
+	}
+	suite, err := analysis.NewSuite(rules.All...)
+	if err != nil {
+		return nil, &exitError{code: exitInternal, err: err}
+	}
+	return &lint.Options{Suite: suite, Config: conf, PolicyFor: policyFor, Namespace: f.namespace, Now: now}, nil
+}
+
+func (f *commonFlags) now() (time.Time, error) {
+	if f.at == "" {
+		return time.Now(), nil
+	}
+	t, err := time.Parse(time.RFC3339, f.at)
+	if err != nil {
+		return t, fmt.Errorf("--at %q: want a time such as 2027-01-01T00:00:00Z", f.at)
+	}
+	return t, nil
+}
+
+// complete registers the values of a flag for shell completion.
+func complete(cmd *cobra.Command, flag string, values ...string) {
+	err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+	if err != nil {
+		panic(err) // the flag does not exist
+	}
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package lint judges documents as admission would judge them: the engine's
+// front end for files. It does no I/O; it is given documents and makes reports.
+package lint
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/sallyport-dev/sallyport/rules/analysis"
+	"github.com/sallyport-dev/sallyport/rules/config"
+	"github.com/sallyport-dev/sallyport/rules/manifest"
+	"github.com/sallyport-dev/sallyport/rules/mesh"
+	"github.com/sallyport-dev/sallyport/rules/policy"
+)
+
+// Options say how to judge.
+type Options struct {
+	Suite *analysis.Suite
+	// Mutators are applied before rules, as admission does; none judges the
+	// text as it is written. // optional
+	Mutators []*analysis.Mutator
+	// Config holds the facts about the mesh.
+	Config *config.Configuration
+	// PolicyFor gives the effective policy of a namespace.
+	PolicyFor func(namespace string) *policy.Policy
+	// Namespace is that of documents that name none.
+	Namespace string
+	// Complete says that the documents are the whole mesh, so that what is
+	// not among them does not exist.
+	Complete bool
+	// Now decides what has begun and what has expired.
+	Now time.Time
+}
+
+// A Linter collects documents. It is not safe for concurrent use.
+type Linter struct {
+	opts    Options
+	index   *mesh.Index
+	checked []*manifest.Document
+	files   map[string]bool
+	skipped int
+}
+
+// New returns a linter without documents.
+func New(opts Options) *Linter {
+	return &Linter{opts: opts, index: mesh.New(opts.Config), files: map[string]bool{}}
+}
+
+// AddContext adds a document that is part of the mesh, but not judged itself.
+func (l *Linter) AddContext(doc *manifest.Document) {
+	if doc.Object != nil {
+		l.complete(doc)
+		l.index.Set(doc.Object)
+	}
+}
+
+// Add adds a document that is judged, and is part of the mesh too.
+func (l *Linter) Add(doc *manifest.Document) {
+	l.files[doc.File] = true
+	if doc.Object == nil {
+		l.skipped++
+		return
+	}
+	l.AddContext(doc)
+	l.checked = append(l.checked, doc)
+}
+
+func (l *Linter) complete(doc *manifest.Document) {
+	if doc.Object.GetNamespace() == "" {
+		doc.Object.SetNamespace(l.opts.Namespace)
+	}
+}
+
+// A Report is what was found in the documents.
+type Report struct {
+	// Findings are in the order of files, lines, columns and rules.
+	Findings []Finding
+	// NotEvaluated is in the order of the documents.
+	NotEvaluated []NotEvaluated
+	// Files, Objects and Skipped count what was read: files with documents,
+	// objects that were judged, and documents of kinds that no rule is about.
+	Files, Objects, Skipped int
+	// Panics are failures of rules or mutators: the report is incomplete.
+	Panics []*analysis.PanicError
+}
+
+// A Finding is one with its place.
+type Finding struct {
+	analysis.Finding
+	manifest.Position
+	Document *manifest.Document
+}
+
+// NotEvaluated is what could not be told, with its document.
+type NotEvaluated struct {
+	analysis.NotEvaluated
+	Document *manifest.Document
+}
+
+// Report judges all documents.
+func (l *Linter) Report() *Report {
+	if l.opts.Complete {
+		l.index.SetComplete(analysis.Kinds()...)
+	}
+	r := &Report{Files: len(l.files), Objects: len(l.checked), Skipped: l.skipped}
+	for _, doc := range l.checked {
+		l.judge(doc, r)
+	}
+	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(a.Document.File, b.Document.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return r
+}
+
+func (l *Linter) judge(doc *manifest.Document, r *Report) {
+	in := analysis.Input{
+		Object: doc.Object, Config: l.opts.Config, Mesh: l.index, Now: l.opts.Now,
+		Policy: l.opts.PolicyFor(doc.Object.GetNamespace()),
+	}
+	if _, err := analysis.Mutate(l.opts.Mutators, in); err != nil {
+		r.Panics = append(r.Panics, err)
+		return
+	}
+	res := analysis.Check(l.opts.Suite, in)
+	r.Panics = append(r.Panics, res.Panics...)
+	for _, f := range res.Findings {
+		at, ok := doc.Position(f.Field)
+		if !ok { // the field is one that a mutator has made
+			at, _ = doc.Position("spec")
+		}
+		r.Findings = append(r.Findings, Finding{Finding: f, Position: at, Document: doc})
+	}
+	for _, n := range res.NotEvaluated {
+		r.NotEvaluated = append(r.NotEvaluated, NotEvaluated{NotEvaluated: n, Document: doc})
+	}
+}
+
+// Count returns how many findings lead to the action. Exempted ones are not
+// counted among the audited.
+func (r *Report) Count(action policy.Action) int {
+	n := 0
+	for i := range r.Findings {
+		if r.Findings[i].Verdict.Action == action && r.Findings[i].Verdict.Exemption == "" {
+			n++
+		}
+	}
+	return n
+}
+
+// Exempted returns how many findings an exemption covers.
+func (r *Report) Exempted() int {
+	n := 0
+	for i := range r.Findings {
+		if r.Findings[i].Verdict.Exemption != "" {
+			n++
+		}
+	}
+	return n
+}

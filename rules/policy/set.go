@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/sallyport-dev/sallyport/rules/policy/v1alpha1"
+)
+
+// A Set is all policies and exemptions that there are. What it says does not
+// change; it is safe for concurrent use.
+type Set struct {
+	parts      []*part                // by precedence
+	exemptions map[string][]Exemption // by namespace, then by name
+
+	mu sync.RWMutex
+	// answers are those given last, by namespace.
+	answers map[string]answer
+	// policies are the effective policies, by what they are made of.
+	policies map[string]*Policy
+}
+
+// An answer is the policy of a namespace as long as it has these labels.
+type answer struct {
+	labels map[string]string
+	policy *Policy
+}
+
+// maxAnswers bounds the memory for answers, lest somebody asks about namespaces
+// that do not exist.
+const maxAnswers = 1 << 15
+
+// Compile checks policies and exemptions and returns their set, or an error that
+// names every object and field that is wrong. The objects must not be changed
+// afterwards.
+func Compile(policies []*v1alpha1.EgressPolicy, exemptions []*v1alpha1.EgressExemption) (*Set, error) {
+	s := &Set{exemptions: map[string][]Exemption{}, answers: map[string]answer{}, policies: map[string]*Policy{}}
+	var errs []error
+	seen := map[string]bool{}
+	for _, p := range policies {
+		compiled, err := compilePolicy(p)
+		errs = append(errs, err, unique(seen, "EgressPolicy "+p.Name))
+		s.parts = append(s.parts, compiled)
+	}
+	for _, e := range exemptions {
+		compiled, err := compileExemption(e)
+		errs = append(errs, err, unique(seen, "EgressExemption "+e.Name))
+		s.exemptions[e.Spec.Namespace] = append(s.exemptions[e.Spec.Namespace], compiled)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(s.parts, byPrecedence)
+	for _, list := range s.exemptions {
+		slices.SortFunc(list, func(a, b Exemption) int { return strings.Compare(a.Name, b.Name) })
+	}
+	return s, nil
+}
+
+func unique(seen map[string]bool, object string) error {
+	if seen[object] {
+		return fmt.Errorf("%s: there are two of that name", object)
+	}
+	seen[object] = true
+	return nil
+}
+
+// For returns the effective policy of a namespace with the given labels. Equal
+// answers are the same policy; to ask again costs no allocation.
+func (s *Set) For(namespace string, namespaceLabels map[string]string) *Policy {
+	s.mu.RLock()
+	last, ok := s.answers[namespace]
+	s.mu.RUnlock()
+	if ok && maps.Equal(last.labels, namespaceLabels) {
+		return last.policy
+	}
+	selected, key := s.choose(namespace, namespaceLabels)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, ok := s.policies[key]
+	if !ok {
+		p = merge(selected)
+		p.Exemptions = s.exemptions[namespace]
+		s.policies[key] = p
+	}
+	if len(s.answers) >= maxAnswers {
+		clear(s.answers)
+	}
+	s.answers[namespace] = answer{labels: maps.Clone(namespaceLabels), policy: p}
+	return p
+}
+
+// choose returns the parts for a namespace, and a key that is the same for all
+// namespaces with the same effective policy.
+func (s *Set) choose(namespace string, namespaceLabels map[string]string) (selected []*part, key string) {
+	var b strings.Builder
+	for i, p := range s.parts {
+		if p.selector.Matches(labeled{namespace, namespaceLabels}) {
+			selected = append(selected, p)
+			b.WriteString(strconv.Itoa(i))
+			b.WriteByte(',')
+		}
+	}
+	if len(s.exemptions[namespace]) > 0 {
+		b.WriteString(namespace)
+	}
+	return selected, b.String()
+}
+
+// labeled are the labels of a namespace with the one that the API server gives
+// each, whether or not it was told.
+type labeled struct {
+	name   string
+	labels map[string]string
+}
+
+var _ labels.Labels = labeled{}
+
+// Lookup implements [labels.Labels].
+func (l labeled) Lookup(label string) (string, bool) {
+	if label == corev1.LabelMetadataName {
+		return l.name, true
+	}
+	value, ok := l.labels[label]
+	return value, ok
+}
+
+// Has implements [labels.Labels].
+func (l labeled) Has(label string) bool { _, ok := l.Lookup(label); return ok }
+
+// Get implements [labels.Labels].
+func (l labeled) Get(label string) string { value, _ := l.Lookup(label); return value }
