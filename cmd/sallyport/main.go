@@ -64,7 +64,6 @@ VirtualServices and AuthorizationPolicies that open an unsafe exit, and fills in
 what people forget. The same rules run at admission and over files.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
 	}
 	root.AddCommand(newServe(), newCheck(), newExplain(), newRules(), newVersion())
 	return root

@@ -92,6 +92,9 @@ var yamlLine = regexp.MustCompile(`^yaml: (?:unmarshal errors:\n\s*)?line (\d+):
 func parse(file string, text []byte, before int) iter.Seq2[*Document, error] {
 	return func(yield func(*Document, error) bool) {
 		fail := func(line, column int, format string, args ...any) bool {
+			if bytes.Contains(text, []byte("{{")) {
+				format += "; templates must be rendered first, as by 'helm template'"
+			}
 			at := Position{Line: before + clampLine(text, line), Column: max(column, 1), Width: 1}
 			return yield(nil, &Error{File: file, Position: at, Message: fmt.Sprintf(format, args...)})
 		}
@@ -119,7 +122,7 @@ func parse(file string, text []byte, before int) iter.Seq2[*Document, error] {
 		}
 		raw, err := toJSON(node, text)
 		if err != nil {
-			fail(node.Line, node.Column, "%v", err)
+			fail(node.Line, node.Column, "%s", strings.TrimPrefix(err.Error(), "yaml: "))
 			return
 		}
 		base := &Document{File: file, Raw: raw, node: node, text: text, line: before}

@@ -104,7 +104,7 @@ func TestDocuments(t *testing.T) {
 			[]string{"ServiceEntry a", `f.yaml:1:1: unknown field "x"`},
 		},
 		{"a fault does not hide the next document", "a: [\n---\n" + head, []string{"f.yaml:1:1: did not find expected node content", "ServiceEntry a"}},
-		{"a template", "{{- if .Values.x }}\n" + head + "{{- end }}\n", []string{"f.yaml:1:1: did not find expected node content"}},
+		{"a template", "{{- if .Values.x }}\n" + head + "{{- end }}\n", []string{"f.yaml:1:1: did not find expected node content; templates must be rendered first, as by 'helm template'"}},
 		{"a duplicate key", head + "spec:\n  hosts: [a.example.com]\n  hosts: [b.example.com]\n", []string{`f.yaml:6:3: duplicate key "hosts"`}},
 		{"a duplicate key behind a separator", head + "---\n" + head + "kind: ServiceEntry\n", []string{"ServiceEntry a", `f.yaml:8:1: duplicate key "kind"`}},
 		{"no object", "- a\n", []string{"f.yaml:1:1: the document is no object"}},

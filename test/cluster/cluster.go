@@ -124,9 +124,14 @@ func (c *Cluster) run(binaries string, opts Options) error {
 	if apiServer.Path, err = c.guard.wrap(filepath.Join(binaries, "kube-apiserver")); err != nil {
 		return err
 	}
+	// All folders are below one, which the guard removes.
 	plane.Etcd.DataDir = filepath.Join(c.Dir, "data")
-	if err := os.Mkdir(plane.Etcd.DataDir, 0o700); err != nil {
-		return err
+	apiServer.CertDir = filepath.Join(c.Dir, "certs")
+	c.env.WebhookInstallOptions.LocalServingCertDir = filepath.Join(c.Dir, "webhook-certs")
+	for _, dir := range []string{plane.Etcd.DataDir, apiServer.CertDir, c.env.WebhookInstallOptions.LocalServingCertDir} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return err
+		}
 	}
 	etcdLog, err := os.Create(filepath.Join(c.Dir, "etcd.log"))
 	if err != nil {
