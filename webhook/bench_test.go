@@ -8,8 +8,9 @@ import (
 	"net/http/httptest"
 	"testing"
 
-	"github.com/sallyport-dev/sallyport/rules/manifest"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/sallyport-dev/sallyport/rules/manifest"
 )
 
 // BenchmarkHandler measures a review from the body to the answer, without TLS

@@ -155,7 +155,10 @@ func (e *evaluator) mutate(_ context.Context, req *admissionv1.AdmissionRequest)
 	if _, ok := errors.AsType[*httpError](err); ok {
 		return nil, err
 	}
-	if err != nil || obj.GetDeletionTimestamp() != nil {
+	if err != nil {
+		return allow(), nil //nolint:nilerr // what cannot be decoded is for validate to refuse
+	}
+	if obj.GetDeletionTimestamp() != nil {
 		return allow(), nil
 	}
 	in := analysis.Input{Object: obj, Policy: pol, Config: e.config, Mesh: e.mesh, Now: e.now()}

@@ -58,7 +58,7 @@ func (f *MeshFeed) Run(ctx context.Context) error {
 }
 
 // Ready returns an error until all kinds have been read once.
-func (f *MeshFeed) Ready() error {
+func (f *MeshFeed) Ready(context.Context) error {
 	if !f.synced.Load() {
 		return errors.New("the mesh is not read yet")
 	}

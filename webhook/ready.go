@@ -18,20 +18,20 @@ import (
 
 // readiness knows whether the server can judge.
 type readiness struct {
-	conditions map[string]func() error
+	conditions map[string]func(context.Context) error
 
 	wasReady atomic.Bool
 	stopped  atomic.Bool
 }
 
 // check asks all conditions and returns those that are not fulfilled.
-func (r *readiness) check() error {
+func (r *readiness) check(ctx context.Context) error {
 	if r.stopped.Load() {
 		return errors.New("the server is shutting down")
 	}
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(r.conditions)) {
-		if err := r.conditions[name](); err != nil {
+		if err := r.conditions[name](ctx); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
 		}
 	}
@@ -43,11 +43,11 @@ func (r *readiness) check() error {
 
 // started returns nil once all conditions have been fulfilled together. Then a
 // server judges with what it has, also while it drains.
-func (r *readiness) started() error {
+func (r *readiness) started(ctx context.Context) error {
 	if r.wasReady.Load() {
 		return nil
 	}
-	return r.check()
+	return r.check(ctx)
 }
 
 func (r *readiness) stop() { r.stopped.Store(true) }
@@ -60,7 +60,7 @@ const selfReview = `{"apiVersion":"networking.istio.io/v1","kind":"ServiceEntry"
 
 // newSelfReview returns a condition that judges an object whose verdict is
 // known, under the built-in policy, and fails if the answer is wrong.
-func newSelfReview(opts Options) func() error {
+func newSelfReview(opts Options) func(context.Context) error {
 	e := &evaluator{
 		suite: opts.Suite, config: opts.Config, policies: builtinPolicy{}, now: opts.Now,
 		metrics: newMetrics(prometheus.NewRegistry()), // not counted
@@ -72,8 +72,8 @@ func newSelfReview(opts Options) func() error {
 		Operation: admissionv1.Create,
 		Object:    runtime.RawExtension{Raw: []byte(selfReview)},
 	}
-	return func() error {
-		ans, err := e.validate(context.Background(), req)
+	return func(ctx context.Context) error {
+		ans, err := e.validate(ctx, req)
 		if err != nil {
 			return err
 		}

@@ -4,7 +4,6 @@ package webhook
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -109,7 +108,7 @@ func TestSlowBody(t *testing.T) {
 	server.Start()
 	defer server.Close()
 
-	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", server.Listener.Addr().String())
 	require.NoError(t, err)
 	defer conn.Close()
 	_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{", ValidatePath)
@@ -166,7 +165,7 @@ func FuzzReview(f *testing.F) {
 	handler := newTestServer(f, testOptions(f)).Handler()
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for _, path := range []string{ValidatePath, MutatePath} {
-			req := httptest.NewRequestWithContext(context.Background(), http.MethodPost, path, bytes.NewReader(body))
+			req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, bytes.NewReader(body))
 			req.Header.Set("Content-Type", "application/json")
 			res := httptest.NewRecorder()
 			handler.ServeHTTP(res, req)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"runtime"
@@ -46,7 +47,7 @@ type Options struct {
 	Certificates Certificates
 	// Ready are further conditions of readiness, by name; each returns why it
 	// is not fulfilled. // optional
-	Ready map[string]func() error
+	Ready map[string]func(context.Context) error
 
 	// Listener accepts the API server's connections. It is closed by Run.
 	Listener net.Listener
@@ -96,14 +97,14 @@ func New(opts Options) (*Server, error) {
 		suite: opts.Suite, mutators: opts.Mutators, config: opts.Config, mesh: opts.Mesh,
 		policies: opts.Policies, metrics: s.metrics, now: opts.Now,
 	}
-	s.readiness = &readiness{conditions: map[string]func() error{
-		"certificate": func() error {
+	s.readiness = &readiness{conditions: map[string]func(context.Context) error{
+		"certificate": func(context.Context) error {
 			if !opts.Certificates.Healthy() {
 				return errors.New("there is no valid certificate")
 			}
 			return nil
 		},
-		"policies": func() error {
+		"policies": func(context.Context) error {
 			if opts.Policies.For("default") == nil {
 				return errors.New("the policies are not known yet")
 			}
@@ -111,9 +112,7 @@ func New(opts Options) (*Server, error) {
 		},
 		"self-review": newSelfReview(opts),
 	}}
-	for name, condition := range opts.Ready {
-		s.readiness.conditions[name] = condition
-	}
+	maps.Copy(s.readiness.conditions, opts.Ready)
 	return s, nil
 }
 
@@ -156,7 +155,7 @@ func (s *Server) Handler() http.Handler {
 // whenReady refuses to judge before all that a verdict depends on is there.
 func (s *Server) whenReady(review reviewFunc) reviewFunc {
 	return func(ctx context.Context, req *admissionv1.AdmissionRequest) (*answer, error) {
-		if err := s.readiness.started(); err != nil {
+		if err := s.readiness.started(ctx); err != nil {
 			return nil, unavailable("not ready: " + err.Error())
 		}
 		return review(ctx, req)
@@ -183,18 +182,18 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	group.Go(func() error {
 		<-ctx.Done()
-		return s.drain(reviews, servers)
+		return s.drain(context.WithoutCancel(ctx), reviews, servers)
 	})
 	return group.Wait()
 }
 
 // drain ends the servers without dropping a request: first it is not ready,
 // then callers have time to notice, then connections are closed when idle.
-func (s *Server) drain(reviews *http.Server, servers []*http.Server) error {
+func (s *Server) drain(ctx context.Context, reviews *http.Server, servers []*http.Server) error {
 	s.readiness.stop()
 	reviews.SetKeepAlivesEnabled(false)
 	time.Sleep(s.opts.DrainDelay)
-	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
 	defer cancel()
 	var errs []error
 	for _, server := range servers {
@@ -238,8 +237,8 @@ func (s *Server) probes() http.Handler {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("ok\n"))
 	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := s.readiness.check(); err != nil {
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if err := s.readiness.check(r.Context()); err != nil {
 			s.metrics.ready.Set(0)
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return

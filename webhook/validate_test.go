@@ -3,6 +3,7 @@
 package webhook
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -204,7 +205,7 @@ func TestPanicIsAnInternalError(t *testing.T) {
 func TestNotReadyIsUnavailable(t *testing.T) {
 	opts := testOptions(t)
 	notYet := errors.New("the mesh is not read yet")
-	opts.Ready = map[string]func() error{"mesh": func() error { return notYet }}
+	opts.Ready = map[string]func(context.Context) error{"mesh": func(context.Context) error { return notYet }}
 	url := serve(t, newTestServer(t, opts))
 	for _, path := range []string{ValidatePath, MutatePath} {
 		status, body := post(t, url+path, encode(t, newRequest(t, cleanEntry)))

@@ -44,7 +44,7 @@ func testOptions(tb testing.TB) Options {
 	tb.Helper()
 	suite, err := analysis.NewSuite(rules.All...)
 	require.NoError(tb, err)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(tb, err)
 	tb.Cleanup(func() { _ = listener.Close() })
 	return Options{
@@ -112,7 +112,10 @@ func encode(tb testing.TB, req *admissionv1.AdmissionRequest) []byte {
 func post(tb testing.TB, url string, body []byte) (int, []byte) {
 	tb.Helper()
 	client := &http.Client{Timeout: 20 * time.Second}
-	res, err := client.Post(url+"?timeout=3s", "application/json", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(tb.Context(), http.MethodPost, url+"?timeout=3s", bytes.NewReader(body))
+	require.NoError(tb, err)
+	req.Header.Set("Content-Type", "application/json")
+	res, err := client.Do(req)
 	require.NoError(tb, err)
 	defer res.Body.Close()
 	answer, err := io.ReadAll(res.Body)

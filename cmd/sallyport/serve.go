@@ -86,7 +86,7 @@ func serve(ctx context.Context, f *serveFlags, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	server, err := listen(f, opts)
+	server, err := listen(ctx, f, opts)
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func serverOptions(f *serveFlags, log logr.Logger) (*webhook.Options, error) {
 }
 
 // listen opens the ports and makes the server on them.
-func listen(f *serveFlags, opts *webhook.Options) (*webhook.Server, error) {
+func listen(ctx context.Context, f *serveFlags, opts *webhook.Options) (*webhook.Server, error) {
 	address := f.listen
 	if address == "" {
 		address = ":9443"
@@ -152,12 +152,13 @@ func listen(f *serveFlags, opts *webhook.Options) (*webhook.Server, error) {
 			address = "localhost:9443"
 		}
 	}
+	var listener net.ListenConfig
 	var err error
-	if opts.Listener, err = net.Listen("tcp", address); err != nil {
+	if opts.Listener, err = listener.Listen(ctx, "tcp", address); err != nil {
 		return nil, usageError(fmt.Errorf("--listen: %w", err))
 	}
 	if f.probes != "" {
-		if opts.Probes, err = net.Listen("tcp", f.probes); err != nil {
+		if opts.Probes, err = listener.Listen(ctx, "tcp", f.probes); err != nil {
 			return nil, usageError(fmt.Errorf("--listen-probes: %w", err))
 		}
 	}

@@ -68,7 +68,7 @@ func inCluster(f *serveFlags, opts *webhook.Options) ([]task, error) {
 	}
 	opts.Certificates = source
 	opts.Mesh = index
-	opts.Ready = map[string]func() error{"mesh": feed.Ready}
+	opts.Ready = map[string]func(context.Context) error{"mesh": feed.Ready}
 	return []task{source.Start, feed.Run}, nil
 }
 

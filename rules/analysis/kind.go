@@ -4,6 +4,7 @@ package analysis
 
 import (
 	"reflect"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
@@ -61,13 +62,8 @@ func Kinds() []*Kind {
 // if Sallyport does not know it or Istio does not serve that version.
 func KindFor(gvk schema.GroupVersionKind) *Kind {
 	for _, k := range Kinds() {
-		if k.GroupKind != gvk.GroupKind() {
-			continue
-		}
-		for _, v := range k.Versions {
-			if v == gvk.Version {
-				return k
-			}
+		if k.GroupKind == gvk.GroupKind() && slices.Contains(k.Versions, gvk.Version) {
+			return k
 		}
 	}
 	return nil

@@ -91,12 +91,12 @@ var yamlLine = regexp.MustCompile(`^yaml: (?:unmarshal errors:\n\s*)?line (\d+):
 // parse yields the objects of one document.
 func parse(file string, text []byte, before int) iter.Seq2[*Document, error] {
 	return func(yield func(*Document, error) bool) {
-		fail := func(line, column int, format string, args ...any) bool {
+		fail := func(line, column int, format string, args ...any) {
 			if bytes.Contains(text, []byte("{{")) {
 				format += "; templates must be rendered first, as by 'helm template'"
 			}
 			at := Position{Line: before + clampLine(text, line), Column: max(column, 1), Width: 1}
-			return yield(nil, &Error{File: file, Position: at, Message: fmt.Sprintf(format, args...)})
+			yield(nil, &Error{File: file, Position: at, Message: fmt.Sprintf(format, args...)})
 		}
 		var root yaml.Node
 		if err := yaml.Unmarshal(text, &root); err != nil {

@@ -111,12 +111,12 @@ func TestDocuments(t *testing.T) {
 		{"no kind", "a: b\n", []string{"f.yaml:1:1: the document has no apiVersion and kind"}},
 		{"a version that is not served", strings.Replace(head, "/v1", "/v2", 1), []string{"f.yaml:1:13: ServiceEntry has no version v2, only v1, v1beta1, v1alpha3"}},
 		{
-			"unknown fields", "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetdata: {}\nspec:\n  export_to: [.]\n  ports:\n  - {number: 1, nmae: a}\n  wat: 1\n",
+			"unknown fields", "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetdata: {}\nspec:\n  export_to: [.]\n  ports:\n  - {number: 1, namme: a}\n  wat: 1\n",
 			[]string{
 				"ServiceEntry ",
 				`f.yaml:3:1: unknown field "metdata", did you mean "metadata"?`,
 				`f.yaml:5:3: unknown field "spec.export_to", did you mean "exportTo"?`,
-				`f.yaml:7:17: unknown field "spec.ports[0].nmae", did you mean "name"?`,
+				`f.yaml:7:17: unknown field "spec.ports[0].namme", did you mean "name"?`,
 				`f.yaml:8:3: unknown field "spec.wat"`,
 			},
 		},

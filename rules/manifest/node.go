@@ -41,6 +41,7 @@ func child(node *yaml.Node, segment string) (key, value *yaml.Node) {
 				}
 			}
 		}
+	default: // a scalar has no children
 	}
 	return nil, nil
 }

@@ -5,6 +5,7 @@ package mesh
 import (
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 	"time"
 
@@ -105,7 +106,7 @@ func TestOrderOfChanges(t *testing.T) {
 		final := map[string]*networkingv1.ServiceEntry{}
 		churned := New(config.Default())
 		for range 40 {
-			namespace, name := namespaces[random.IntN(3)], fmt.Sprint(random.IntN(4))
+			namespace, name := namespaces[random.IntN(3)], strconv.Itoa(random.IntN(4))
 			if random.IntN(4) == 0 {
 				churned.Delete(analysis.ServiceEntry, namespace, name)
 				delete(final, namespace+"/"+name)
@@ -137,9 +138,9 @@ func BenchmarkServiceEntry(b *testing.B) {
 	for _, n := range []int{100, 1_000, 10_000, 100_000} {
 		x := New(config.Default())
 		for i := range n {
-			x.Set(entry(fmt.Sprintf("ns%d", i%1000), fmt.Sprint(i), i%5, nil, fmt.Sprintf("h%d.example.com", i), "shared.example.com"))
+			x.Set(entry(fmt.Sprintf("ns%d", i%1000), strconv.Itoa(i), i%5, nil, fmt.Sprintf("h%d.example.com", i), "shared.example.com"))
 		}
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				if x.ServiceEntry("shop", "h7.example.com") == nil || x.ServiceEntry("shop", "shared.example.com") == nil || x.ServiceEntry("shop", "none.example.org") != nil {

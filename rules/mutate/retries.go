@@ -55,7 +55,7 @@ func applyRetries(edit *analysis.Edit, vs *networkingv1.VirtualService) {
 		if perTryFits(defaults, r) {
 			r.Retries.PerTryTimeout = durationpb.New(*defaults.PerTryTimeout)
 		}
-		edit.Set(field.NewPath("spec", "http").Index(i).Child("retries"), r.Retries)
+		edit.Set(field.NewPath("spec", "http").Index(i).Child("retries"), r.GetRetries())
 	}
 }
 

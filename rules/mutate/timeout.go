@@ -48,7 +48,7 @@ func applyTimeout(edit *analysis.Edit, vs *networkingv1.VirtualService) {
 			continue
 		}
 		r.Timeout = durationpb.New(*edit.Policy.Defaults.Timeout)
-		edit.Set(field.NewPath("spec", "http").Index(i).Child("timeout"), r.Timeout)
+		edit.Set(field.NewPath("spec", "http").Index(i).Child("timeout"), r.GetTimeout())
 	}
 }
 

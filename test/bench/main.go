@@ -36,7 +36,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	var err error
 	if *noop != "" {
-		err = serveNoop(*noop)
+		err = serveNoop(ctx, *noop)
 	} else {
 		err = run(ctx, os.Stdout, *calls)
 	}

@@ -49,7 +49,7 @@ func startNoop(ctx context.Context, c *cluster.Cluster) (*noopServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &noopServer{cmd: exec.Command(self, "-serve-noop", c.Dir)}
+	s := &noopServer{cmd: exec.CommandContext(context.WithoutCancel(ctx), self, "-serve-noop", c.Dir)}
 	s.cmd.Stderr = os.Stderr
 	stdin, err := s.cmd.StdinPipe()
 	if err != nil {
@@ -94,8 +94,8 @@ var fixedPatch = []byte(`[{"op":"add","path":"/spec/http/0/timeout","value":"15s
 
 // serveNoop is the cheapest webhook that can be written in this language. It
 // ends with its parent: when standard input is closed.
-func serveNoop(dir string) error {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+func serveNoop(ctx context.Context, dir string) error {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}

@@ -79,7 +79,7 @@ func Start(ctx context.Context, opts Options) (*Cluster, error) {
 	const tries = 3
 	var errs []error
 	for range tries {
-		c, err := start(binaries, crds, opts)
+		c, err := start(ctx, binaries, crds, opts)
 		if err == nil {
 			return c, nil
 		}
@@ -88,12 +88,12 @@ func Start(ctx context.Context, opts Options) (*Cluster, error) {
 	return nil, fmt.Errorf("start the control plane: %w", errors.Join(errs...))
 }
 
-func start(binaries string, crds []string, opts Options) (*Cluster, error) {
+func start(ctx context.Context, binaries string, crds []string, opts Options) (*Cluster, error) {
 	dir, err := os.MkdirTemp("", "sallyport-cluster-")
 	if err != nil {
 		return nil, err
 	}
-	g, err := startGuard(dir)
+	g, err := startGuard(ctx, dir)
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}

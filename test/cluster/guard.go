@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -29,8 +30,8 @@ for pid in $(cat "$1/pids"); do kill -9 "$pid" 2>/dev/null; done
 for try in 1 2 3 4 5; do rm -rf "$1" 2>/dev/null && exit; sleep 1; done
 `
 
-func startGuard(dir string) (*guard, error) {
-	g := &guard{dir: dir, cmd: exec.Command("sh", "-c", guardScript, "guard", dir)}
+func startGuard(ctx context.Context, dir string) (*guard, error) {
+	g := &guard{dir: dir, cmd: exec.CommandContext(context.WithoutCancel(ctx), "sh", "-c", guardScript, "guard", dir)}
 	if err := os.WriteFile(g.pids(), nil, 0o600); err != nil {
 		return nil, err
 	}

@@ -97,9 +97,9 @@ func TestDryRun(t *testing.T) {
 	route := fmt.Sprintf(bareRoute, "v1")
 	dryRoute := kubectl(t, route, "create", "--dry-run=server", "-n", ns, "-o", "yaml", "-f", "-")
 	require.Error(t, run(t.Context(), "", "get", "-n", ns, "virtualservice", "api").err, "a dry run stores nothing")
-	real := kubectl(t, route, "create", "-n", ns, "-o", "yaml", "-f", "-")
-	require.Equal(t, specOf(t, real.stdout), specOf(t, dryRoute.stdout))
-	require.Equal(t, real.stderr, dryRoute.stderr, "the same warnings")
+	wet := kubectl(t, route, "create", "-n", ns, "-o", "yaml", "-f", "-")
+	require.Equal(t, specOf(t, wet.stdout), specOf(t, dryRoute.stdout))
+	require.Equal(t, wet.stderr, dryRoute.stderr, "the same warnings")
 }
 
 // TestApplyTwice: what Sallyport adds does not fight with whoever applies.

@@ -65,7 +65,8 @@ func Start(ctx context.Context, c *cluster.Cluster, opts Options) (*Server, erro
 		return nil, err
 	}
 	defer log.Close()
-	s.cmd = exec.Command(binary, append([]string{
+	// Ctrl-C is for Stop, which lets the server drain.
+	s.cmd = exec.CommandContext(context.WithoutCancel(ctx), binary, append([]string{
 		"serve", "--kubeconfig", c.Kubeconfig,
 		"--listen", "127.0.0.1:0", "--listen-probes", "127.0.0.1:0",
 		"--dns-name", "localhost", "--drain-delay", "0s",

@@ -31,6 +31,7 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -98,27 +99,18 @@ func Load(rule string, archive []byte, folders ...string) ([]*Case, error) {
 		folder = strings.TrimSuffix(folder, "/")
 		switch {
 		case strings.HasSuffix(name, ".policy.yaml") || strings.HasSuffix(name, ".config.yaml"):
-		case isOneOf(folder, folders):
+		case slices.Contains(folders, folder):
 			c, err := a.load(rule, name)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %s: %w", rule, name, err)
 			}
 			cases = append(cases, c)
-		case isOneOf(folder, []string{"mesh", "old", "out"}) || isOneOf(file, []string{"policy.yaml", "config.yaml"}):
+		case slices.Contains([]string{"mesh", "old", "out"}, folder) || file == "policy.yaml" || file == "config.yaml":
 		default:
 			return nil, fmt.Errorf("%s: %s is no section of such an archive", rule, name)
 		}
 	}
 	return cases, nil
-}
-
-func isOneOf(s string, list []string) bool {
-	for _, l := range list {
-		if s == l {
-			return true
-		}
-	}
-	return false
 }
 
 type sections struct {
