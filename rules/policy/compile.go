@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"time"
 
@@ -73,9 +74,7 @@ func compilePolicy(p *v1alpha1.EgressPolicy) (*part, error) {
 		c.invalid("spec.namespaceSelector", "", err.Error())
 	}
 	out.selector = selector
-	if s.Limits.MaxTimeout != nil {
-		c.positive("spec.limits.maxTimeout", s.Limits.MaxTimeout)
-	}
+	c.limits(&s.Limits)
 	if s.Defaults != nil {
 		out.defaults = c.defaults(s.Defaults)
 	}
@@ -92,13 +91,25 @@ func (c *compiler) oneOf(path, value string, allowed ...string) string {
 	return value
 }
 
+// ruleName checks the form alone: which rules there are is not known here.
+func (c *compiler) ruleName(path, name string) {
+	if !ruleName.MatchString(name) {
+		c.invalid(path, name, "must be the name of a rule, such as 'serviceentry/wildcard-host'")
+	}
+}
+
+var ruleName = regexp.MustCompile(`^[a-z]+/[a-z]+(-[a-z]+)*$`)
+
+const isDuplicate = "must not stand twice in the list"
+
 func (c *compiler) rules(settings []v1alpha1.RuleSetting) map[string]RuleSetting {
 	rules := make(map[string]RuleSetting, len(settings))
 	for i, r := range settings {
 		path := fmt.Sprintf("spec.rules[%d]", i)
-		if _, ok := rules[r.Name]; ok || r.Name == "" {
-			c.invalid(path+".name", r.Name, "must be set and unique")
+		if _, ok := rules[r.Name]; ok {
+			c.invalid(path+".name", r.Name, isDuplicate)
 		}
+		c.ruleName(path+".name", r.Name)
 		if r.Action == "" {
 			c.invalid(path+".action", "", "must be set")
 		}
@@ -107,44 +118,50 @@ func (c *compiler) rules(settings []v1alpha1.RuleSetting) map[string]RuleSetting
 			if setting.Action != Deny {
 				c.invalid(path+".enforceFrom", r.EnforceFrom.Format(time.RFC3339), "may only be set with action Deny")
 			}
-			setting.EnforceFrom = r.EnforceFrom.Time
+			setting.EnforceFrom = r.EnforceFrom.UTC()
 		}
 		rules[r.Name] = setting
 	}
 	return rules
 }
 
-const hostForm = "must be a host name in lower case without a trailing dot, or '*.' and one"
+func (c *compiler) host(path, h string, seen map[string]bool) {
+	if !host.Approves(h, h) {
+		c.invalid(path, h, "must be a host name in lower case without a trailing dot, or '*.' and one")
+	}
+	if seen[h] {
+		c.invalid(path, h, isDuplicate)
+	}
+	seen[h] = true
+}
 
 func (c *compiler) allowedHosts(hosts []v1alpha1.AllowedHost) []AllowedHost {
-	out := make([]AllowedHost, 0, len(hosts))
+	var out []AllowedHost
+	seen := map[string]bool{}
 	for i, h := range hosts {
 		path := fmt.Sprintf("spec.hosts.allowed[%d]", i)
-		if !host.Approves(h.Host, h.Host) {
-			c.invalid(path+".host", h.Host, hostForm)
-		}
+		c.host(path+".host", h.Host, seen)
 		out = append(out, AllowedHost{Host: h.Host, Ports: c.ports(path+".ports", h.Ports), Direct: h.Direct, Exclusive: h.Exclusive})
 	}
 	return out
 }
 
 func (c *compiler) deniedHosts(hosts []v1alpha1.DeniedHost) []string {
-	out := make([]string, 0, len(hosts))
+	var out []string
+	seen := map[string]bool{}
 	for i, h := range hosts {
-		if !host.Approves(h.Host, h.Host) {
-			c.invalid(fmt.Sprintf("spec.hosts.denied[%d].host", i), h.Host, hostForm)
-		}
+		c.host(fmt.Sprintf("spec.hosts.denied[%d].host", i), h.Host, seen)
 		out = append(out, h.Host)
 	}
 	return out
 }
 
 func (c *compiler) addresses(ranges []string) []netip.Prefix {
-	out := make([]netip.Prefix, 0, len(ranges))
+	var out []netip.Prefix
 	for i, r := range ranges {
 		prefix, err := netip.ParsePrefix(r)
-		if err != nil || prefix != prefix.Masked() {
-			c.invalid(fmt.Sprintf("spec.addresses.allowed[%d]", i), r, "must be a range such as '203.0.113.0/24', without bits after the prefix")
+		if err != nil || prefix != prefix.Masked() || prefix.Addr().Is4In6() {
+			c.invalid(fmt.Sprintf("spec.addresses.allowed[%d]", i), r, "must be a range such as '203.0.113.0/24' or '2001:db8::/48', without bits after the prefix")
 			continue
 		}
 		out = append(out, prefix)
@@ -153,7 +170,7 @@ func (c *compiler) addresses(ranges []string) []netip.Prefix {
 }
 
 func (c *compiler) ports(path string, ports []int32) []uint32 {
-	out := make([]uint32, 0, len(ports))
+	var out []uint32
 	for i, p := range ports {
 		if p < 1 || p > 65535 {
 			c.invalid(fmt.Sprintf("%s[%d]", path, i), p, "must be between 1 and 65535")
@@ -172,32 +189,6 @@ func (c *compiler) route(path string, r *v1alpha1.Route) *Route {
 		c.invalid(path+".mode", "", "must be set")
 	}
 	return &Route{Mode: Mode(c.oneOf(path+".mode", string(r.Mode), "Off", "Inject", "Require")), Name: r.Name}
-}
-
-// positive reads a duration that Istio would take: at least a millisecond.
-func (c *compiler) positive(path string, d *metav1.Duration) *time.Duration {
-	if d == nil {
-		return nil
-	}
-	if d.Duration < time.Millisecond {
-		c.invalid(path, d.Duration, "must be at least 1ms")
-	}
-	return new(d.Duration)
-}
-
-func (c *compiler) defaults(d *v1alpha1.Defaults) Defaults {
-	out := Defaults{Timeout: c.positive("spec.defaults.timeout", d.Timeout), ExportTo: d.ExportTo}
-	if r := d.Retries; r != nil {
-		if r.Attempts < 1 {
-			c.invalid("spec.defaults.retries.attempts", r.Attempts, "must be at least 1")
-		}
-		out.Retries = &Retries{
-			Attempts:      r.Attempts,
-			RetryOn:       r.RetryOn,
-			PerTryTimeout: c.positive("spec.defaults.retries.perTryTimeout", r.PerTryTimeout),
-		}
-	}
-	return out
 }
 
 // byPrecedence orders parts by priority, the highest first, then by name.

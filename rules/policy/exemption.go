@@ -40,6 +40,9 @@ func compileExemption(e *v1alpha1.EgressExemption) (Exemption, error) {
 			c.invalid(path, "", "must be set")
 		}
 	}
+	for i, r := range e.Spec.Rules {
+		c.ruleName(fmt.Sprintf("spec.rules[%d]", i), r)
+	}
 	for i, h := range e.Spec.Hosts {
 		if h != host.Normal(h) || h == "" {
 			c.invalid(fmt.Sprintf("spec.hosts[%d]", i), h, "must be in lower case without a trailing dot")
@@ -49,7 +52,7 @@ func compileExemption(e *v1alpha1.EgressExemption) (Exemption, error) {
 		return Exemption{}, fmt.Errorf("EgressExemption %s: %w", e.Name, err)
 	}
 	return Exemption{
-		Name: e.Name, ExpiresAt: e.Spec.ExpiresAt.Time,
+		Name: e.Name, ExpiresAt: e.Spec.ExpiresAt.UTC(),
 		rules: e.Spec.Rules, kind: e.Spec.Kind, object: e.Spec.Name, hosts: e.Spec.Hosts,
 	}, nil
 }

@@ -2,6 +2,31 @@
 
 // Package policy holds the effective policy of a namespace, which rules and
 // mutators read, and makes it of what users write (package v1alpha1).
+//
+// A namespace that no EgressPolicy selects has the built-in policy, [Default].
+// All that select it combine to one, in which their order plays no part:
+//
+//   - What a policy leaves out, it says nothing about.
+//   - Of the actions for a rule the strictest holds. A Deny that begins later is
+//     stricter than a Warn, which holds until then in any case; of two, the
+//     earlier begins.
+//   - Lists of allowed and of denied hosts, addresses and ports are joined.
+//     Whatever is denied stays denied.
+//   - Unlisted hosts, and violations that existed before, are denied if one
+//     policy says so.
+//   - Of each limit the strictest holds: the fewest attempts, the shortest time,
+//     the most labels, the longest prefix. The built-in limit holds where no
+//     policy has one, and no longer than that.
+//   - Each default (timeout, retries, exportTo) is that of the policy with the
+//     highest priority that has one, then with the first name. Without one
+//     nothing is filled in: the built-in defaults are not mixed in. What is
+//     filled in is kept within the limits.
+//   - The gateway has the strictest mode that one of them asks for, and the name
+//     that the first by priority and name of these policies gives it. The same
+//     goes for the waypoint.
+//
+// So a policy can only tighten what another one says, except that it may allow
+// more and, with a higher priority, fill in other defaults. Only exemptions weaken.
 package policy
 
 import (

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// UnmarshalJSON implements [json.Unmarshaler]. Its error helps with the value
+// that YAML readers, kubectl's among them, take for false unless it is quoted.
+func (a *Action) UnmarshalJSON(data []byte) error { return unmarshalQuoted(data, "action", (*string)(a)) }
+
+// UnmarshalJSON implements [json.Unmarshaler], as that of [Action] does.
+func (m *Mode) UnmarshalJSON(data []byte) error { return unmarshalQuoted(data, "mode", (*string)(m)) }
+
+func unmarshalQuoted(data []byte, field string, value *string) error {
+	switch string(data) {
+	case "false":
+		return fmt.Errorf(`%s: must be a string, not false: write "Off" in quotation marks, since YAML takes a bare Off for false`, field)
+	case "true":
+		return fmt.Errorf("%s: must be a string, not true", field)
+	}
+	return json.Unmarshal(data, value)
+}
