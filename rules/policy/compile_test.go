@@ -5,6 +5,7 @@ package policy
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -124,9 +125,9 @@ func TestAllErrorsAreTold(t *testing.T) {
 func TestRetryConditions(t *testing.T) {
 	for status := range 1000 {
 		want := status >= 400 && http.StatusText(status) != ""
-		require.Equal(t, want, isRetryCondition(fmt.Sprint(status)), "status %d", status)
+		require.Equal(t, want, isRetryCondition(strconv.Itoa(status)), "status %d", status)
 	}
-	for _, c := range strings.Split(Default().Defaults.Retries.RetryOn, ",") {
+	for c := range strings.SplitSeq(Default().Defaults.Retries.RetryOn, ",") {
 		require.True(t, isRetryCondition(c), c)
 	}
 }

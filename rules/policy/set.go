@@ -104,8 +104,9 @@ func (s *Set) For(namespace string, namespaceLabels map[string]string) *Policy {
 // namespaces with the same effective policy.
 func (s *Set) choose(namespace string, namespaceLabels map[string]string) (selected []*part, key string) {
 	var b strings.Builder
+	var set labels.Labels = labeled{namespace, namespaceLabels} // made once, not for each part
 	for i, p := range s.parts {
-		if p.selector.Matches(labeled{namespace, namespaceLabels}) {
+		if p.selector.Matches(set) {
 			selected = append(selected, p)
 			b.WriteString(strconv.Itoa(i))
 			b.WriteByte(',')
@@ -123,8 +124,6 @@ type labeled struct {
 	name   string
 	labels map[string]string
 }
-
-var _ labels.Labels = labeled{}
 
 // Lookup implements [labels.Labels].
 func (l labeled) Lookup(label string) (string, bool) {

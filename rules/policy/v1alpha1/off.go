@@ -9,7 +9,9 @@ import (
 
 // UnmarshalJSON implements [json.Unmarshaler]. Its error helps with the value
 // that YAML readers, kubectl's among them, take for false unless it is quoted.
-func (a *Action) UnmarshalJSON(data []byte) error { return unmarshalQuoted(data, "action", (*string)(a)) }
+func (a *Action) UnmarshalJSON(data []byte) error {
+	return unmarshalQuoted(data, "action", (*string)(a))
+}
 
 // UnmarshalJSON implements [json.Unmarshaler], as that of [Action] does.
 func (m *Mode) UnmarshalJSON(data []byte) error { return unmarshalQuoted(data, "mode", (*string)(m)) }
