@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -73,7 +74,7 @@ func newSelfReview(opts Options) func(context.Context) error {
 		Object:    runtime.RawExtension{Raw: []byte(selfReview)},
 	}
 	return func(ctx context.Context) error {
-		ans, err := e.validate(ctx, req)
+		ans, err := e.validate(logr.NewContext(ctx, logr.Discard()), req)
 		if err != nil {
 			return err
 		}

@@ -75,7 +75,7 @@ type Result struct {
 }
 
 // Denied reports whether a finding denies the object.
-func (r *Result) Denied() bool {
+func (r Result) Denied() bool {
 	for i := range r.Findings {
 		if r.Findings[i].Verdict.Action == policy.Deny {
 			return true
