@@ -6,9 +6,6 @@
 package mesh
 
 import (
-	"cmp"
-	"slices"
-	"strings"
 	"sync"
 
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
@@ -19,14 +16,14 @@ import (
 )
 
 // An Index holds objects by what is asked about them. It is safe for concurrent
-// use; the cost of a question or of a change does not grow with the number of
-// objects. What it is given and what it returns must not be changed.
+// use; the cost of a question does not grow with the number of objects. What it
+// is given and what it returns must not be changed.
 type Index struct {
 	config *config.Configuration
 
 	mu       sync.RWMutex
 	entries  map[name]*networkingv1.ServiceEntry
-	hosts    map[string]*providers // by host in normal form, wildcards included
+	hosts    node
 	complete map[*analysis.Kind]bool
 }
 
@@ -39,13 +36,13 @@ func New(c *config.Configuration) *Index {
 	return &Index{
 		config:   c,
 		entries:  map[name]*networkingv1.ServiceEntry{},
-		hosts:    map[string]*providers{},
 		complete: map[*analysis.Kind]bool{},
 	}
 }
 
 // Set adds an object or replaces the one of its kind, namespace and name. Kinds
-// that nothing asks about are ignored.
+// that nothing asks about are ignored. The object is kept as it is: to save
+// memory, take its managedFields away before.
 func (x *Index) Set(obj analysis.Object) {
 	se, ok := obj.(*networkingv1.ServiceEntry)
 	if !ok {
@@ -56,15 +53,9 @@ func (x *Index) Set(obj analysis.Object) {
 	key := name{se.GetNamespace(), se.GetName()}
 	x.remove(key)
 	x.entries[key] = se
-	scope := x.scope(se)
+	scopes := x.scopes(se)
 	for _, h := range se.Spec.GetHosts() {
-		h = host.Normal(h)
-		p := x.hosts[h]
-		if p == nil {
-			p = new(providers)
-			x.hosts[h] = p
-		}
-		p.add(se, scope)
+		x.hosts.change(host.Normal(h), func(p *providers) { p.add(se, scopes) })
 	}
 }
 
@@ -84,12 +75,9 @@ func (x *Index) remove(key name) {
 		return
 	}
 	delete(x.entries, key)
-	scope := x.scope(se)
+	scopes := x.scopes(se)
 	for _, h := range se.Spec.GetHosts() {
-		h = host.Normal(h)
-		if p := x.hosts[h]; p != nil && p.remove(se, scope) {
-			delete(x.hosts, h)
-		}
+		x.hosts.change(host.Normal(h), func(p *providers) { p.remove(se, scopes) })
 	}
 }
 
@@ -109,35 +97,19 @@ func (x *Index) Complete(kind *analysis.Kind) bool {
 	return x.complete[kind]
 }
 
-// ServiceEntry implements [analysis.Mesh]. The most specific host wins; of equal
-// ones, an entry of the namespace itself, then the oldest that is visible there
-// (istio.io/istio v1.31, pilot/pkg/model/sidecar.go). Partial wildcards such as
-// "*foo.com" are not looked into: istiod takes them for DYNAMIC_DNS alone.
+// ServiceEntry implements [analysis.Mesh]. The most specific host that somebody
+// in the namespace sees wins: the name itself, then the longest wildcard. Who
+// provides one host is settled as istiod does.
 func (x *Index) ServiceEntry(namespace, h string) *networkingv1.ServiceEntry {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	if se := x.hosts[h].best(namespace); se != nil {
-		return se
-	}
-	for rest := h; ; {
-		_, parent, ok := strings.Cut(rest, ".")
-		if !ok {
-			return nil
-		}
-		if se := x.hosts["*."+parent].best(namespace); se != nil {
-			return se
-		}
-		rest = parent
-	}
+	return x.hosts.find(h, namespace)
 }
 
-// everywhere stands for all namespaces.
-const everywhere = "*"
-
-// scope returns the namespaces that see an entry, of which one may be
-// [everywhere].
-func (x *Index) scope(se *networkingv1.ServiceEntry) []string {
-	public := []string{se.GetNamespace(), everywhere}
+// scopes returns who sees an entry, and as what.
+func (x *Index) scopes(se *networkingv1.ServiceEntry) []scope {
+	own := se.GetNamespace()
+	public := []scope{{ownPublic, own}, {othersPublic, ""}}
 	if x.config.Mesh.DataPlane == config.DataPlaneAmbient {
 		return public // ztunnel and waypoints do not look at exportTo
 	}
@@ -145,96 +117,18 @@ func (x *Index) scope(se *networkingv1.ServiceEntry) []string {
 	if len(exportTo) == 0 {
 		exportTo = x.config.Mesh.DefaultExportTo.ServiceEntry
 	}
-	var scope []string
+	var scopes []scope
 	for _, e := range exportTo {
 		switch e {
-		case everywhere:
+		case "*":
 			return public
 		case "~":
 			return nil
-		case ".":
-			scope = append(scope, se.GetNamespace())
+		case ".", own:
+			scopes = append(scopes, scope{ownPrivate, own})
 		default:
-			scope = append(scope, e)
+			scopes = append(scopes, scope{othersNamed, e})
 		}
 	}
-	return scope
-}
-
-// providers are the entries that declare one host.
-type providers struct {
-	// declared counts the declarations, also those that nobody sees.
-	declared int
-	// own are the entries by their namespace, if they are seen there; seenBy
-	// those of other namespaces, by who sees them. All lists are in order of
-	// precedence.
-	own, seenBy map[string][]*networkingv1.ServiceEntry
-}
-
-func (p *providers) add(se *networkingv1.ServiceEntry, scope []string) {
-	if p.own == nil {
-		p.own, p.seenBy = map[string][]*networkingv1.ServiceEntry{}, map[string][]*networkingv1.ServiceEntry{}
-	}
-	p.declared++
-	for _, namespace := range scope {
-		list := p.list(se, namespace)
-		i, found := slices.BinarySearchFunc(list[namespace], se, byAge)
-		if !found { // else the host stands twice in the entry
-			list[namespace] = slices.Insert(list[namespace], i, se)
-		}
-	}
-}
-
-// remove undoes add and reports whether nothing is left.
-func (p *providers) remove(se *networkingv1.ServiceEntry, scope []string) bool {
-	p.declared--
-	for _, namespace := range scope {
-		list := p.list(se, namespace)
-		i, found := slices.BinarySearchFunc(list[namespace], se, byAge)
-		if !found {
-			continue
-		}
-		if list[namespace] = slices.Delete(list[namespace], i, i+1); len(list[namespace]) == 0 {
-			delete(list, namespace)
-		}
-	}
-	return p.declared == 0
-}
-
-func (p *providers) list(se *networkingv1.ServiceEntry, namespace string) map[string][]*networkingv1.ServiceEntry {
-	if namespace == se.GetNamespace() {
-		return p.own
-	}
-	return p.seenBy
-}
-
-// best returns the entry that serves a namespace, or nil; p may be nil.
-func (p *providers) best(namespace string) *networkingv1.ServiceEntry {
-	if p == nil {
-		return nil
-	}
-	if own := p.own[namespace]; len(own) > 0 {
-		return own[0]
-	}
-	named, public := p.seenBy[namespace], p.seenBy[everywhere]
-	switch {
-	case len(named) == 0 && len(public) == 0:
-		return nil
-	case len(named) == 0:
-		return public[0]
-	case len(public) == 0 || byAge(named[0], public[0]) < 0:
-		return named[0]
-	default:
-		return public[0]
-	}
-}
-
-// byAge orders entries as istiod does: the oldest first, then by namespace and
-// name, so that the order is the same whatever came first here.
-func byAge(a, b *networkingv1.ServiceEntry) int {
-	return cmp.Or(
-		a.CreationTimestamp.Compare(b.CreationTimestamp.Time),
-		strings.Compare(a.Namespace, b.Namespace),
-		strings.Compare(a.Name, b.Name),
-	)
+	return scopes
 }
