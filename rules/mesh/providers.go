@@ -46,21 +46,16 @@ func (p *providers) add(se *networkingv1.ServiceEntry, scopes []scope) {
 		p.lists = make(map[scope][]*networkingv1.ServiceEntry, len(scopes))
 	}
 	for _, s := range scopes {
-		i, found := slices.BinarySearchFunc(p.lists[s], se, byAge)
-		if !found { // else the host stands twice in the entry
-			p.lists[s] = slices.Insert(p.lists[s], i, se)
-		}
+		i, _ := slices.BinarySearchFunc(p.lists[s], se, byAge)
+		p.lists[s] = slices.Insert(p.lists[s], i, se)
 	}
 }
 
-// remove undoes add.
+// remove undoes one add.
 func (p *providers) remove(se *networkingv1.ServiceEntry, scopes []scope) {
 	p.declared--
 	for _, s := range scopes {
-		i, found := slices.BinarySearchFunc(p.lists[s], se, byAge)
-		if !found {
-			continue
-		}
+		i, _ := slices.BinarySearchFunc(p.lists[s], se, byAge)
 		if p.lists[s] = slices.Delete(p.lists[s], i, i+1); len(p.lists[s]) == 0 {
 			delete(p.lists, s)
 		}
