@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -46,10 +47,8 @@ func (r *Rule) Title() string {
 func (r *Rule) Kinds() []*Kind {
 	var kinds []*Kind
 	for _, k := range Kinds() {
-		for _, c := range r.Run {
-			if c.typ == k.typ {
-				kinds = append(kinds, k)
-			}
+		if slices.ContainsFunc(r.Run, func(c check) bool { return c.typ == k.typ }) {
+			kinds = append(kinds, k)
 		}
 	}
 	return kinds
