@@ -71,8 +71,8 @@ func BenchmarkMemory(b *testing.B) {
 		runtime.GC()
 		runtime.ReadMemStats(&before)
 		x := New(config.Default())
-		for _, se := range entries.entries {
-			x.Set(se)
+		for _, d := range entries.entries {
+			x.Set(d.entry)
 		}
 		runtime.GC()
 		runtime.ReadMemStats(&after)

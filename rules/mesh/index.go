@@ -22,12 +22,20 @@ type Index struct {
 	config *config.Configuration
 
 	mu       sync.RWMutex
-	entries  map[name]*networkingv1.ServiceEntry
+	entries  map[name]declaration
 	hosts    node
 	complete map[*analysis.Kind]bool
 }
 
 type name struct{ namespace, name string }
+
+// A declaration is what an entry said when it was set, lest a later change of
+// the object tear the index apart.
+type declaration struct {
+	entry  *networkingv1.ServiceEntry
+	hosts  []string
+	scopes []scope
+}
 
 var _ analysis.Mesh = (*Index)(nil)
 
@@ -35,7 +43,7 @@ var _ analysis.Mesh = (*Index)(nil)
 func New(c *config.Configuration) *Index {
 	return &Index{
 		config:   c,
-		entries:  map[name]*networkingv1.ServiceEntry{},
+		entries:  map[name]declaration{},
 		complete: map[*analysis.Kind]bool{},
 	}
 }
@@ -52,11 +60,13 @@ func (x *Index) Set(obj analysis.Object) {
 	defer x.mu.Unlock()
 	key := name{se.GetNamespace(), se.GetName()}
 	x.remove(key)
-	x.entries[key] = se
-	scopes := x.scopes(se)
+	d := declaration{entry: se, scopes: x.scopes(se)}
 	for _, h := range se.Spec.GetHosts() {
-		x.hosts.change(host.Normal(h), func(p *providers) { p.add(se, scopes) })
+		h = host.Normal(h)
+		d.hosts = append(d.hosts, h)
+		x.hosts.change(h, func(p *providers) { p.add(se, d.scopes) })
 	}
+	x.entries[key] = d
 }
 
 // Delete removes an object, if it is there.
@@ -70,14 +80,13 @@ func (x *Index) Delete(kind *analysis.Kind, namespace, objectName string) {
 }
 
 func (x *Index) remove(key name) {
-	se, ok := x.entries[key]
+	d, ok := x.entries[key]
 	if !ok {
 		return
 	}
 	delete(x.entries, key)
-	scopes := x.scopes(se)
-	for _, h := range se.Spec.GetHosts() {
-		x.hosts.change(host.Normal(h), func(p *providers) { p.remove(se, scopes) })
+	for _, h := range d.hosts {
+		x.hosts.change(h, func(p *providers) { p.remove(d.entry, d.scopes) })
 	}
 }
 

@@ -107,6 +107,18 @@ func TestComplete(t *testing.T) {
 	require.False(t, x.Complete(analysis.Gateway))
 }
 
+// TestChangedInPlace: the command line mutates objects that are in the index.
+func TestChangedInPlace(t *testing.T) {
+	x := New(config.Default())
+	se := entry("b", "x", 1, nil, "api.example.com")
+	x.Set(se)
+	se.Spec.ExportTo, se.Spec.Hosts = []string{"."}, []string{"www.example.com"}
+	x.Set(se)
+	require.Empty(t, lookup(x, "a", "api.example.com"))
+	require.Empty(t, lookup(x, "a", "www.example.com"))
+	require.Equal(t, "b/x", lookup(x, "b", "www.example.com"))
+}
+
 func TestOtherKinds(t *testing.T) {
 	x := New(config.Default())
 	x.Set(entry("a", "x", 1, nil, "api.example.com"))
