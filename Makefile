@@ -18,8 +18,17 @@ demo: setup build ## Watch a real API server refuse and complete the samples, th
 setup: ## Get etcd, kube-apiserver and kubectl; built once where they cannot be downloaded.
 	@go run ./test/cluster/fetch
 .PHONY: test
-test: setup ## Run all tests, those with the real API server included.
+test: setup ## Run all tests, those with the real API server and a short fuzz included.
 	go test -race ./...
+	$(MAKE) --no-print-directory fuzz FUZZTIME=5s
+FUZZTIME ?= 60s
+.PHONY: fuzz
+fuzz: ## Fuzz everything that parses, FUZZTIME each.
+	@for package in $$(go list ./rules/... ./webhook); do \
+	  for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 2s $$package; \
+	  done; \
+	done
 .PHONY: bench
 bench: setup ## Measure rules and handlers, then the latency through the real API server.
 	go test -run '^$$' -bench . -benchmem ./rules/... ./webhook/... ./certs/...
