@@ -124,11 +124,10 @@ func (c *Cluster) run(binaries string, opts Options) error {
 	if apiServer.Path, err = c.guard.wrap(filepath.Join(binaries, "kube-apiserver")); err != nil {
 		return err
 	}
-	// All folders are below one, which the guard removes.
+	// All that stays is below one folder, which the guard removes.
 	plane.Etcd.DataDir = filepath.Join(c.Dir, "data")
 	apiServer.CertDir = filepath.Join(c.Dir, "certs")
-	c.env.WebhookInstallOptions.LocalServingCertDir = filepath.Join(c.Dir, "webhook-certs")
-	for _, dir := range []string{plane.Etcd.DataDir, apiServer.CertDir, c.env.WebhookInstallOptions.LocalServingCertDir} {
+	for _, dir := range []string{plane.Etcd.DataDir, apiServer.CertDir} {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			return err
 		}
@@ -149,6 +148,11 @@ func (c *Cluster) run(binaries string, opts Options) error {
 		apiServer.Configure().Set(name, value)
 	}
 	if c.Config, err = c.env.Start(); err != nil {
+		return err
+	}
+	// envtest makes certificates for webhooks, which nobody here uses, in a
+	// folder of its own choice.
+	if err := os.RemoveAll(c.env.WebhookInstallOptions.LocalServingCertDir); err != nil {
 		return err
 	}
 	c.Kubeconfig = filepath.Join(c.Dir, "kubeconfig")
