@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +26,14 @@ import (
 // verdict, and says why.
 func TestGarbage(t *testing.T) {
 	url := serve(t, newTestServer(t, testOptions(t)))
+	post(t, url+ValidatePath, nil)
+	idle := http.DefaultTransport.(*http.Transport).CloseIdleConnections
+	idle()
+	before := runtime.NumGoroutine()
+	defer func() {
+		idle()
+		require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before }, 5*time.Second, 10*time.Millisecond, "goroutines are left")
+	}()
 	good := encode(t, newRequest(t, cleanEntry))
 	asRoute := newRequest(t, cleanEntry, func(r *admissionv1.AdmissionRequest) { r.Kind.Kind = "VirtualService" })
 	otherVersion := newRequest(t, cleanEntry, func(r *admissionv1.AdmissionRequest) { r.Kind.Version = "v1beta1" })
