@@ -40,6 +40,7 @@ type evaluator struct {
 	policies Policies
 	metrics  *metrics
 	now      func() time.Time
+	log      logr.Logger
 }
 
 func allow() *answer {
@@ -47,7 +48,7 @@ func allow() *answer {
 }
 
 // validate answers a request to /validate.
-func (e *evaluator) validate(ctx context.Context, req *admissionv1.AdmissionRequest) (*answer, error) {
+func (e *evaluator) validate(_ context.Context, req *admissionv1.AdmissionRequest) (*answer, error) {
 	if !isWrite(req) || isUnchanged(req) {
 		return allow(), nil
 	}
@@ -57,14 +58,14 @@ func (e *evaluator) validate(ctx context.Context, req *admissionv1.AdmissionRequ
 	}
 	obj, err := decode(req, req.Object.Raw)
 	if err != nil {
-		return e.refuseUndecodable(ctx, req, pol, err)
+		return e.refuseUndecodable(req, pol, err)
 	}
 	res, err := e.check(req, obj, pol)
 	if err != nil {
 		return nil, err
 	}
 	e.metrics.observeFindings(res.Findings)
-	return verdict(ctx, req, pol, &res), nil
+	return e.verdict(req, pol, &res), nil
 }
 
 func (e *evaluator) check(req *admissionv1.AdmissionRequest, obj analysis.Object, pol *policy.Policy) (analysis.Result, error) {
@@ -92,7 +93,7 @@ func (e *evaluator) check(req *admissionv1.AdmissionRequest, obj analysis.Object
 }
 
 // verdict turns what was found into the answer.
-func verdict(ctx context.Context, req *admissionv1.AdmissionRequest, pol *policy.Policy, res *analysis.Result) *answer {
+func (e *evaluator) verdict(req *admissionv1.AdmissionRequest, pol *policy.Policy, res *analysis.Result) *answer {
 	ans := allow()
 	ans.response.Warnings = warnings(res.Findings)
 	ans.response.AuditAnnotations = annotations(pol, res.Findings)
@@ -109,13 +110,13 @@ func verdict(ctx context.Context, req *admissionv1.AdmissionRequest, pol *policy
 		ans.decision = decisionDeny
 		ans.response.Allowed = false
 		ans.response.Result = denial(schema.GroupKind{Group: req.Kind.Group, Kind: req.Kind.Kind}, displayName(req), denied)
-		logr.FromContextOrDiscard(ctx).Info("Denied a request", "rules", ruleNames(denied), "dryRun", isDryRun(req))
+		e.logDenial(req, "rules", ruleNames(denied))
 	}
 	return ans
 }
 
 // refuseUndecodable answers a request whose object Istio could not read either.
-func (e *evaluator) refuseUndecodable(ctx context.Context, req *admissionv1.AdmissionRequest, pol *policy.Policy, err error) (*answer, error) {
+func (e *evaluator) refuseUndecodable(req *admissionv1.AdmissionRequest, pol *policy.Policy, err error) (*answer, error) {
 	if _, ok := errors.AsType[*httpError](err); ok {
 		return nil, err
 	}
@@ -131,8 +132,14 @@ func (e *evaluator) refuseUndecodable(ctx context.Context, req *admissionv1.Admi
 	ans.response.Result = &metav1.Status{
 		Status: metav1.StatusFailure, Code: http.StatusBadRequest, Reason: metav1.StatusReasonBadRequest, Message: message,
 	}
-	logr.FromContextOrDiscard(ctx).Info("Denied a request that cannot be decoded", "dryRun", isDryRun(req))
+	e.logDenial(req, "reason", "undecodable")
 	return ans, nil
+}
+
+// logDenial writes one line: no content of the object and no user.
+func (e *evaluator) logDenial(req *admissionv1.AdmissionRequest, why string, value any) {
+	e.log.Info("Denied a request", why, value, "requestID", req.UID, "operation", req.Operation, "kind", req.Kind.Kind,
+		"namespace", req.Namespace, "name", displayName(req), "dryRun", isDryRun(req))
 }
 
 // denies reports whether the policy lets any rule for the kind deny.

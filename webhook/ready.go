@@ -63,7 +63,7 @@ const selfReview = `{"apiVersion":"networking.istio.io/v1","kind":"ServiceEntry"
 // known, under the built-in policy, and fails if the answer is wrong.
 func newSelfReview(opts Options) func(context.Context) error {
 	e := &evaluator{
-		suite: opts.Suite, config: opts.Config, policies: builtinPolicy{}, now: opts.Now,
+		suite: opts.Suite, config: opts.Config, policies: builtinPolicy{}, now: opts.Now, log: logr.Discard(),
 		metrics: newMetrics(prometheus.NewRegistry()), // not counted
 	}
 	req := &admissionv1.AdmissionRequest{
@@ -74,7 +74,7 @@ func newSelfReview(opts Options) func(context.Context) error {
 		Object:    runtime.RawExtension{Raw: []byte(selfReview)},
 	}
 	return func(ctx context.Context) error {
-		ans, err := e.validate(logr.NewContext(ctx, logr.Discard()), req)
+		ans, err := e.validate(ctx, req)
 		if err != nil {
 			return err
 		}

@@ -92,8 +92,7 @@ func (h *reviewHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	req := review.Request
-	log := h.log.WithValues("requestID", req.UID, "kind", req.Kind.Kind, "namespace", req.Namespace, "name", displayName(req), "operation", req.Operation)
-	ans, err := h.review(logr.NewContext(r.Context(), log), req)
+	ans, err := h.review(r.Context(), req)
 	if err != nil {
 		h.fail(w, req, err)
 		return

@@ -95,7 +95,7 @@ func New(opts Options) (*Server, error) {
 	}
 	s.evaluator = &evaluator{
 		suite: opts.Suite, mutators: opts.Mutators, config: opts.Config, mesh: opts.Mesh,
-		policies: opts.Policies, metrics: s.metrics, now: opts.Now,
+		policies: opts.Policies, metrics: s.metrics, now: opts.Now, log: opts.Log,
 	}
 	s.readiness = &readiness{conditions: map[string]func(context.Context) error{
 		"certificate": func(context.Context) error {
