@@ -158,7 +158,7 @@ func TestPanicsAreKeptApart(t *testing.T) {
 
 func TestNotEvaluated(t *testing.T) {
 	rule := everyHost(Error)
-	rule.Run = On(func(pass *Pass, se *networkingv1.ServiceEntry) {
+	rule.Run = On(func(pass *Pass, _ *networkingv1.ServiceEntry) {
 		if !pass.Mesh.Complete(Gateway) && pass.Mesh.ServiceEntry("shop", "a") == nil {
 			pass.NotEvaluated("the mesh is not known")
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sallyport-dev/sallyport/rules/analysis"
 	"github.com/sallyport-dev/sallyport/rules/internal/route"
+	"github.com/sallyport-dev/sallyport/rules/policy"
 )
 
 // Mutators are all mutators, in the order in which they are applied: the time
@@ -23,22 +24,35 @@ var Mutators = []*analysis.Mutator{
 }
 
 // InjectAnnotation says which mutators may change an object: their names
-// separated by commas, or "none". Without it all may.
+// separated by commas, or "none". Without it all may, and so they may where the
+// policy requires that traffic goes through a gateway or waypoint.
 const InjectAnnotation = "sallyport.dev/inject"
+
+// MayChange reports whether there is something to fill in at all: an HTTP route
+// without a timeout or without retries. The API server asks Sallyport about no
+// other VirtualServices: the matchCondition "something-to-fill-in" of
+// deploy/webhooks.yaml says the same in CEL.
+func MayChange(vs *networkingv1.VirtualService) bool {
+	return slices.ContainsFunc(vs.Spec.GetHttp(), func(r *networking.HTTPRoute) bool {
+		return r.GetTimeout() == nil || r.GetRetries() == nil
+	})
+}
 
 // meshLegPrefix begins the names of routes that Sallyport has injected to lead
 // traffic to the egress gateway; they are complete as they are.
 const meshLegPrefix = "sallyport-mesh-"
 
-func isWanted(m *analysis.Mutator, obj analysis.Object) bool {
+func isWanted(edit *analysis.Edit, obj analysis.Object) bool {
 	list, ok := obj.GetAnnotations()[InjectAnnotation]
-	if !ok {
+	if !ok || edit.Policy.Gateway.Mode == policy.ModeRequire || edit.Policy.Waypoint.Mode == policy.ModeRequire {
 		return true
 	}
-	return slices.ContainsFunc(strings.Split(list, ","), func(name string) bool {
-		name = strings.TrimSpace(name)
-		return name == m.Name || "mutate/"+name == m.Name
-	})
+	for name := range strings.SplitSeq(list, ",") {
+		if name = strings.TrimSpace(name); name == edit.Mutator.Name || "mutate/"+name == edit.Mutator.Name {
+			return true
+		}
+	}
+	return false
 }
 
 // egressRoutes yields the HTTP routes that defaults are for: those on which
@@ -47,11 +61,11 @@ func isWanted(m *analysis.Mutator, obj analysis.Object) bool {
 // and with fault injection it uses neither timeout nor retries.
 func egressRoutes(edit *analysis.Edit, vs *networkingv1.VirtualService) func(yield func(int, *networking.HTTPRoute) bool) {
 	return func(yield func(int, *networking.HTTPRoute) bool) {
-		if !isWanted(edit.Mutator, vs) || !route.AppliesToEgress(edit.Config, vs) {
+		if !isWanted(edit, vs) {
 			return
 		}
 		for i, r := range vs.Spec.GetHttp() {
-			if isForward(r) && leadsOnlyOut(edit, vs, r) && !yield(i, r) {
+			if isForward(r) && route.AppliesToEgress(edit.Config, vs, r) && leadsOnlyOut(edit, vs, r) && !yield(i, r) {
 				return
 			}
 		}

@@ -3,8 +3,6 @@
 package mutate
 
 import (
-	"slices"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -13,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/sallyport-dev/sallyport/rules/analysis"
+	"github.com/sallyport-dev/sallyport/rules/internal/route"
 	"github.com/sallyport-dev/sallyport/rules/policy"
 )
 
@@ -28,16 +27,17 @@ was sent. That is safe for every method.
 A route that has retries keeps them, also when they are empty: "retries: {}" and
 "attempts: 0" say that there shall be none. Left alone are redirects, direct
 responses and delegations, routes with fault injection, to which Istio applies
-no retries, routes that also lead to hosts inside the mesh, and VirtualServices
-that only ingress gateways use. A delegate is filled in itself, not where it is
-named.
+no retries, routes that also lead to hosts inside the mesh, and routes that only
+ingress gateways use: what happens there is none of egress. A delegate is filled
+in itself, not where it is named.
 
 The policy's perTryTimeout is set only where it has an effect and leaves room
 for all tries: the conditions include 5xx, gateway-error or reset, and the route
 has a timeout that is long enough.
 
 To opt out, annotate the object with sallyport.dev/inject: none, or with a list
-of what shall be filled in, such as "timeout".`,
+of what shall be filled in, such as "timeout". The annotation counts for nothing
+where the policy's gateway or waypoint has mode Require.`,
 	Reads: []*analysis.Kind{analysis.ServiceEntry},
 	Apply: analysis.To(applyRetries),
 }
@@ -65,9 +65,5 @@ func perTryFits(defaults *policy.Retries, r *networking.HTTPRoute) bool {
 	if defaults.PerTryTimeout == nil || r.GetTimeout() == nil {
 		return false
 	}
-	conditions := strings.Split(defaults.RetryOn, ",")
-	effective := slices.ContainsFunc([]string{"5xx", "gateway-error", "reset"}, func(c string) bool {
-		return slices.Contains(conditions, c)
-	})
-	return effective && time.Duration(defaults.Attempts+1)**defaults.PerTryTimeout <= r.GetTimeout().AsDuration()
+	return route.RetriesHangingTries(defaults.RetryOn) && time.Duration(defaults.Attempts+1)**defaults.PerTryTimeout <= r.GetTimeout().AsDuration()
 }

@@ -3,6 +3,7 @@
 package mutate
 
 import (
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -26,15 +27,17 @@ such routes 15 seconds, and the answer to the request says so in a warning.
 A route that has a timeout keeps it, and so does one whose retries have a
 perTryTimeout, which bounds it already. A timeout cuts streams off, so that
 routes are left alone that may carry one: to hosts whose ServiceEntry has a port
-of protocol GRPC, GRPC-WEB or HTTP2, and with matches on websocket upgrades or
-event streams. For the same reason nothing is set as long as no ServiceEntry
-declares the host. Left alone are further redirects, direct responses and
-delegations, routes with fault injection, routes that also lead to hosts inside
-the mesh, and VirtualServices that only ingress gateways use. A delegate is
-filled in itself, not where it is named.
+of protocol GRPC, GRPC-WEB or HTTP2, and with matches on upgrades or event
+streams. For the same reason nothing is set as long as no ServiceEntry declares
+the host. Left alone are further redirects, direct responses and delegations,
+routes with fault injection, routes that also lead to hosts inside the mesh, and
+routes that only ingress gateways use: a timeout that nobody asked for would be
+an outage there. A delegate is filled in itself, not where it is named.
 
 To opt out, annotate the object with sallyport.dev/inject: none, or with a list
-of what shall be filled in, such as "retries". Istio takes no timeout of zero.`,
+of what shall be filled in, such as "retries". Istio takes no timeout of zero.
+The annotation counts for nothing where the policy's gateway or waypoint has
+mode Require.`,
 	Reads: []*analysis.Kind{analysis.ServiceEntry},
 	Apply: analysis.To(applyTimeout),
 }
@@ -54,10 +57,8 @@ func applyTimeout(edit *analysis.Edit, vs *networkingv1.VirtualService) {
 
 // mayStream reports whether a response on the route may be meant to last.
 func mayStream(edit *analysis.Edit, vs *networkingv1.VirtualService, r *networking.HTTPRoute) bool {
-	for _, m := range r.GetMatch() {
-		if mentions(m.GetHeaders(), "upgrade", "websocket") || mentions(m.GetHeaders(), "accept", "text/event-stream") {
-			return true
-		}
+	if slices.ContainsFunc(r.GetMatch(), matchesStreams) {
+		return true
 	}
 	for _, d := range r.GetRoute() {
 		se, _ := route.External(edit.Config, edit.Mesh, vs.GetNamespace(), d.GetDestination())
@@ -73,15 +74,18 @@ func mayStream(edit *analysis.Edit, vs *networkingv1.VirtualService, r *networki
 	return false
 }
 
-// mentions reports whether a match is on a header, in whatever case, with the
-// value somewhere in it.
-func mentions(headers map[string]*networking.StringMatch, name, value string) bool {
-	for header, m := range headers {
-		if !strings.EqualFold(header, name) {
+// matchesStreams reports whether a match is on upgraded connections, of which
+// websockets are all that Istio's proxies take, or on event streams.
+func matchesStreams(m *networking.HTTPMatchRequest) bool {
+	for header, value := range m.GetHeaders() {
+		if strings.EqualFold(header, "upgrade") {
+			return true
+		}
+		if !strings.EqualFold(header, "accept") {
 			continue
 		}
-		for _, s := range []string{m.GetExact(), m.GetPrefix(), m.GetRegex()} {
-			if strings.Contains(strings.ToLower(s), value) {
+		for _, s := range []string{value.GetExact(), value.GetPrefix(), value.GetRegex()} {
+			if strings.Contains(strings.ToLower(s), "event-stream") {
 				return true
 			}
 		}

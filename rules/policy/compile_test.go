@@ -57,6 +57,7 @@ func TestInvalidPolicies(t *testing.T) {
 		{"a prefix longer than an IPv6 address", all + "limits: {maxPrefixIPv6: 129}", "spec.limits.maxPrefixIPv6: "},
 		{"a timeout that istiod refuses", all + "defaults: {timeout: 0s}", `spec.defaults.timeout: invalid value "0s"`},
 		{"a timeout too exact for istiod", all + "defaults: {timeout: 1.0001s}", "spec.defaults.timeout: "},
+		{"a timeout of days", all + "defaults: {timeout: 25h}", "spec.defaults.timeout: "},
 		{"no retries", all + "defaults: {retries: {attempts: 0}}", "spec.defaults.retries.attempts: "},
 		{"a blank between conditions", all + `defaults: {retries: {attempts: 1, retryOn: "5xx, reset"}}`, `spec.defaults.retries.retryOn: invalid value "5xx, reset"`},
 		{"a condition that istiod does not know", all + "defaults: {retries: {attempts: 1, retryOn: retriable-methods}}", `"retriable-methods" is none`},

@@ -35,8 +35,8 @@ func (c *compiler) duration(path string, d *metav1.Duration) *time.Duration {
 	if d == nil {
 		return nil
 	}
-	if d.Duration < time.Millisecond || d.Duration%time.Millisecond != 0 {
-		c.invalid(path, d.Duration, "must be at least 1ms, and whole milliseconds")
+	if d.Duration < time.Millisecond || d.Duration > 24*time.Hour || d.Duration%time.Millisecond != 0 {
+		c.invalid(path, d.Duration, "must be whole milliseconds, at least one and no more than a day")
 	}
 	return new(d.Duration)
 }

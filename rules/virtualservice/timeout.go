@@ -4,8 +4,8 @@ package virtualservice
 
 import (
 	"fmt"
+	"math"
 	"slices"
-	"strings"
 	"time"
 
 	networking "istio.io/api/networking/v1alpha3"
@@ -14,6 +14,7 @@ import (
 
 	"github.com/sallyport-dev/sallyport/rules/analysis"
 	"github.com/sallyport-dev/sallyport/rules/internal/route"
+	"github.com/sallyport-dev/sallyport/rules/policy"
 )
 
 var timeout = &analysis.Rule{
@@ -28,24 +29,25 @@ there never is a second try.
 Where retryOn has 5xx, gateway-error or reset, a try that hangs is worth another
 one, but only perTryTimeout ends it in time. Without one the first try can use
 up the whole timeout. Other conditions, such as connect-failure or
-refused-stream, mean that the request never was at work: a try that hangs is not
-retried for them, and perTryTimeout is not asked for.
+refused-stream, and those that Istio takes if there are none, mean that the
+request never was at work: a try that hangs is not retried for them, and
+perTryTimeout is not asked for. Nor is it where the timeout or the retries are
+those that the policy fills in: then the choice was not the author's.
 
 A route to an external host must not wait longer than limits.maxTimeout of the
 policy, five minutes unless it says otherwise: a hanging supplier holds
-connections and memory of the caller. That such a route has a timeout at all is
-checked only where a policy gives this rule an action, since mutate/timeout
-fills it in.`,
+connections and memory of the caller, whether that is a sidecar or a gateway.
+That such a route has a timeout at all is checked only where a policy gives this
+rule an action, since mutate/timeout fills it in.`,
 	Reads: []*analysis.Kind{analysis.ServiceEntry},
 	Run:   analysis.On(checkTimeout),
 }
 
 func checkTimeout(pass *analysis.Pass, vs *networkingv1.VirtualService) {
-	applies := route.AppliesToEgress(pass.Config, vs)
 	for i, r := range vs.Spec.GetHttp() {
 		path := field.NewPath("spec", "http").Index(i)
 		checkBudget(pass, path, r)
-		if applies && leadsOut(pass, vs, r) {
+		if leadsOut(pass, vs, r) {
 			checkExternalTimeout(pass, path, r)
 		}
 	}
@@ -57,26 +59,36 @@ func checkBudget(pass *analysis.Pass, path *field.Path, r *networking.HTTPRoute)
 	if attempts < 1 || r.GetTimeout() == nil {
 		return
 	}
+	tries := int64(attempts) + 1
 	total, perTry := r.GetTimeout().AsDuration(), r.GetRetries().GetPerTryTimeout()
 	switch {
 	case perTry != nil && perTry.AsDuration() >= total:
 		pass.Report(field.Invalid(path.Child("retries", "perTryTimeout"), perTry.AsDuration().String(), fmt.Sprintf(
 			"must be shorter than the route's timeout of %s, which covers all tries; for %d tries of that length, set `timeout` to more than %s",
-			total, attempts+1, perTry.AsDuration()*time.Duration(attempts+1))))
-	case perTry == nil && retriesHangingTries(r.GetRetries().GetRetryOn()):
+			total, tries, times(perTry.AsDuration(), tries))))
+	case perTry == nil && route.RetriesHangingTries(r.GetRetries().GetRetryOn()) && !isFilledIn(&pass.Policy.Defaults, r):
 		pass.Report(field.Invalid(path.Child("timeout"), total.String(), fmt.Sprintf(
 			"may be used up by the first try, so that none of the %d retries happens; set `retries.perTryTimeout` to less than %s",
-			attempts, (total/time.Duration(attempts+1)).Round(time.Millisecond))))
+			attempts, (total/time.Duration(tries)).Round(time.Millisecond))))
 	}
 }
 
-// retriesHangingTries reports whether a try that ends by its timeout is retried
-// (Envoy, source/common/router/retry_state_impl.cc).
-func retriesHangingTries(retryOn string) bool {
-	conditions := strings.Split(retryOn, ",")
-	return slices.ContainsFunc([]string{"5xx", "gateway-error", "reset"}, func(c string) bool {
-		return slices.Contains(conditions, c)
-	})
+// times returns n times d, or the longest duration if that is too much.
+func times(d time.Duration, n int64) time.Duration {
+	if int64(d) > math.MaxInt64/n {
+		return math.MaxInt64
+	}
+	return d * time.Duration(n)
+}
+
+// isFilledIn reports whether the route's timeout or retries are the policy's, as
+// those are that a mutator has set.
+func isFilledIn(defaults *policy.Defaults, r *networking.HTTPRoute) bool {
+	if defaults.Timeout != nil && *defaults.Timeout == r.GetTimeout().AsDuration() {
+		return true
+	}
+	retries := defaults.Retries
+	return retries != nil && retries.Attempts == r.GetRetries().GetAttempts() && retries.RetryOn == r.GetRetries().GetRetryOn()
 }
 
 // checkExternalTimeout looks at how long callers may have to wait for a host

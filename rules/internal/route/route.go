@@ -19,16 +19,24 @@ import (
 // meshGateway is the reserved name that stands for all sidecars.
 const meshGateway = "mesh"
 
-// AppliesToEgress reports whether sidecars or an egress gateway use the
-// VirtualService, or whether it is a delegate, which belongs to others that
-// they may use. One that is bound to ingress gateways alone is not.
-func AppliesToEgress(c *config.Configuration, vs *networkingv1.VirtualService) bool {
-	gateways := vs.Spec.GetGateways()
-	if len(gateways) == 0 {
-		return true
+// AppliesToEgress reports whether sidecars or an egress gateway use an HTTP route
+// of the VirtualService, or whether it is a delegate, which belongs to others
+// that they may use. A route that is for ingress gateways alone does not.
+func AppliesToEgress(c *config.Configuration, vs *networkingv1.VirtualService, r *networking.HTTPRoute) bool {
+	if !namesEgress(c, vs.GetNamespace(), vs.Spec.GetGateways()) {
+		return false
 	}
-	return slices.ContainsFunc(gateways, func(g string) bool {
-		return g == meshGateway || isEgressGateway(c, GatewayName(g, vs.GetNamespace()))
+	matches := r.GetMatch()
+	return len(matches) == 0 || slices.ContainsFunc(matches, func(m *networking.HTTPMatchRequest) bool {
+		return namesEgress(c, vs.GetNamespace(), m.GetGateways())
+	})
+}
+
+// namesEgress reports whether sidecars or an egress gateway are among gateways,
+// of which none at all means the sidecars or those of the whole VirtualService.
+func namesEgress(c *config.Configuration, namespace string, gateways []string) bool {
+	return len(gateways) == 0 || slices.ContainsFunc(gateways, func(g string) bool {
+		return g == meshGateway || isEgressGateway(c, GatewayName(g, namespace))
 	})
 }
 
@@ -68,4 +76,17 @@ func External(c *config.Configuration, mesh analysis.Mesh, namespace string, d *
 	}
 	se := mesh.ServiceEntry(namespace, h)
 	return se, se != nil || host.Labels(h) > 2
+}
+
+// RetriesHangingTries reports whether a try that ends by perTryTimeout is retried
+// under the conditions. Only then does perTryTimeout do more than to shorten the
+// first try (Envoy, source/common/router/retry_state_impl.cc).
+func RetriesHangingTries(retryOn string) bool {
+	for condition := range strings.SplitSeq(retryOn, ",") {
+		switch condition {
+		case "5xx", "gateway-error", "reset":
+			return true
+		}
+	}
+	return false
 }
