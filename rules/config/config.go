@@ -14,6 +14,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
+	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 )
 
@@ -118,8 +119,13 @@ var builtin = func() *Configuration {
 // Parse reads a configuration file. Unknown and duplicate fields are errors,
 // absent ones get their defaults.
 func Parse(data []byte) (*Configuration, error) {
+	raw, err := yaml.YAMLToJSONStrict(data)
+	if err != nil {
+		return nil, err
+	}
 	c := new(Configuration)
-	if err := yaml.UnmarshalStrict(data, c); err != nil {
+	problems, err := kjson.UnmarshalStrict(raw, c)
+	if err := errors.Join(append(problems, err)...); err != nil {
 		return nil, err
 	}
 	if c.APIVersion != APIVersion || c.Kind != Kind {
