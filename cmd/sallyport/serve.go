@@ -52,6 +52,9 @@ and no cluster, and prints the CA to standard output: for trying it with curl.`,
   sallyport serve --standalone --listen localhost:9443`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.standalone && !cmd.Flags().Changed("drain-delay") {
+				f.drainDelay = 0 // no endpoints have to forget it
+			}
 			return serve(cmd.Context(), &f, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
