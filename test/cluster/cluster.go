@@ -46,7 +46,7 @@ type Cluster struct {
 }
 
 // startTimeout is how long etcd and kube-apiserver may each take to answer.
-const startTimeout = time.Minute
+const startTimeout = 3 * time.Minute
 
 // New starts a cluster that ends with the test.
 func New(tb testing.TB, opts Options) *Cluster {

@@ -46,7 +46,7 @@ type Server struct {
 
 // readyTimeout is how long the server and the API server may take to know each
 // other.
-const readyTimeout = time.Minute
+const readyTimeout = 3 * time.Minute
 
 // Start builds the binary, runs it, registers its webhooks and waits until the
 // API server really asks it. The caller must call Stop. The control plane's
