@@ -3,7 +3,10 @@
 package integration
 
 import (
+	"bufio"
 	"fmt"
+	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -179,4 +182,50 @@ func specOf(t *testing.T, document string) any {
 	require.NoError(t, yaml.Unmarshal([]byte(document), &object.Object))
 	require.NotEmpty(t, object.Object["spec"])
 	return object.Object["spec"]
+}
+
+// TestMutatingWebhookIsSkipped: the API server does not ask where there is
+// nothing to fill in (mutate.MayChange says the same in Go), nor about updates
+// that change nothing that rules read.
+func TestMutatingWebhookIsSkipped(t *testing.T) {
+	ns := newNamespace(t)
+	tests := []struct {
+		name string
+		args []string
+		in   string
+		want int
+	}{
+		{"a route without timeout and retries", []string{"create", "-f", "-"}, fmt.Sprintf(bareRoute, "v1"), 2},
+		{"a complete route", []string{"create", "-f", "-"}, completeRoute, 1},
+		{"a finalizer", []string{"patch", "virtualservice", "complete", "--type=merge", "-p", `{"metadata":{"finalizers":["example.com/hold"]}}`}, "", 0},
+		{"no finalizer", []string{"patch", "virtualservice", "complete", "--type=merge", "-p", `{"metadata":{"finalizers":null}}`}, "", 0},
+		{"a label", []string{"label", "virtualservice", "complete", "a=b"}, "", 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			before := reviews(t)
+			kubectl(t, tt.in, append(tt.args, "-n", ns)...)
+			require.Equal(t, tt.want, reviews(t)-before)
+		})
+	}
+}
+
+// reviews returns how many reviews of VirtualServices the server has answered.
+func reviews(t *testing.T) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.Probes+"/metrics", http.NoBody)
+	require.NoError(t, err)
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer res.Body.Close()
+	sum := 0
+	for scanner := bufio.NewScanner(res.Body); scanner.Scan(); {
+		series, value, _ := strings.Cut(scanner.Text(), "} ")
+		if strings.HasPrefix(series, "sallyport_admission_requests_total{") && strings.Contains(series, `kind="VirtualService"`) {
+			n, err := strconv.Atoi(value)
+			require.NoError(t, err)
+			sum += n
+		}
+	}
+	return sum
 }
