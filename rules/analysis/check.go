@@ -43,6 +43,9 @@ func NewSuite(rules ...*Rule) (*Suite, error) {
 // Rules returns the rules in order. The slice must not be changed.
 func (s *Suite) Rules() []*Rule { return s.rules }
 
+// Checks reports whether there is a rule for objects of the kind.
+func (s *Suite) Checks(kind *Kind) bool { return len(s.byType[kind.typ]) > 0 }
+
 // Denies reports whether the policy lets a rule for objects of the kind deny at
 // the time now.
 func (s *Suite) Denies(kind *Kind, pol *policy.Policy, now time.Time) bool {

@@ -6,9 +6,9 @@ import (
 	"reflect"
 	"slices"
 
-	"google.golang.org/protobuf/proto"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	securityv1 "istio.io/client-go/pkg/apis/security/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -30,6 +30,8 @@ type Kind struct {
 	// Versions are all that Istio's CRDs serve, the newest first. They share
 	// one schema, so every version is decoded into the newest one's Go type.
 	Versions []string
+	// ClusterScoped objects have no namespace.
+	ClusterScoped bool
 	// New returns an empty object of the kind.
 	New func() Object
 
@@ -37,12 +39,13 @@ type Kind struct {
 	spec int // index of the field Spec
 }
 
-// Spec returns the spec of an object of the kind.
-func (k *Kind) Spec(obj Object) proto.Message {
-	return reflect.ValueOf(obj).Elem().Field(k.spec).Addr().Interface().(proto.Message)
+// Spec returns a pointer to the spec of an object of the kind: a protobuf message
+// if the kind is Istio's.
+func (k *Kind) Spec(obj Object) any {
+	return reflect.ValueOf(obj).Elem().Field(k.spec).Addr().Interface()
 }
 
-// The kinds, as served by istio.io/api v1.31
+// The kinds, as served by Kubernetes and by istio.io/api v1.31
 // (kubernetes/customresourcedefinitions.gen.yaml).
 var (
 	ServiceEntry        = kindOf[networkingv1.ServiceEntry]("networking.istio.io", "serviceentries", "v1", "v1beta1", "v1alpha3")
@@ -51,11 +54,13 @@ var (
 	DestinationRule     = kindOf[networkingv1.DestinationRule]("networking.istio.io", "destinationrules", "v1", "v1beta1", "v1alpha3")
 	Gateway             = kindOf[networkingv1.Gateway]("networking.istio.io", "gateways", "v1", "v1beta1", "v1alpha3")
 	Sidecar             = kindOf[networkingv1.Sidecar]("networking.istio.io", "sidecars", "v1", "v1beta1", "v1alpha3")
+	Service             = kindOf[corev1.Service]("", "services", "v1")
+	Namespace           = clusterScoped(kindOf[corev1.Namespace]("", "namespaces", "v1"))
 )
 
 // Kinds returns all kinds, in the order of the catalogue.
 func Kinds() []*Kind {
-	return []*Kind{ServiceEntry, VirtualService, AuthorizationPolicy, DestinationRule, Gateway, Sidecar}
+	return []*Kind{ServiceEntry, VirtualService, AuthorizationPolicy, DestinationRule, Gateway, Sidecar, Service, Namespace}
 }
 
 // KindFor returns the kind that a group, version and kind name denotes, or nil
@@ -96,4 +101,9 @@ func kindOf[T any, P interface {
 		typ:       reflect.TypeFor[P](),
 		spec:      spec.Index[0],
 	}
+}
+
+func clusterScoped(k *Kind) *Kind {
+	k.ClusterScoped = true
+	return k
 }

@@ -3,9 +3,11 @@
 package analysis
 
 import (
+	"net/netip"
 	"time"
 
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	securityv1 "istio.io/client-go/pkg/apis/security/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/sallyport-dev/sallyport/rules/config"
@@ -46,20 +48,65 @@ func (in *Input) withDefaults() Input {
 // A Mesh answers what rules ask about the other objects. Every answer is an
 // index look-up whose cost does not grow with the mesh. Implementations are
 // safe for concurrent use; what they return must not be changed.
+//
+// Hosts are in normal form: lower case, no trailing dot, and short names
+// completed.
 type Mesh interface {
-	// ServiceEntry returns the ServiceEntry that provides host, an exact name
-	// in normal form, to workloads in namespace under Istio's rules of
-	// visibility and precedence, or nil if none is known.
+	// ServiceEntry returns the ServiceEntry that provides host, an exact name,
+	// to workloads in namespace under Istio's rules of visibility and
+	// precedence, or nil if none is known.
 	ServiceEntry(namespace, host string) *networkingv1.ServiceEntry
+	// VirtualService returns the VirtualService whose routes the sidecars of
+	// namespace apply to host, an exact name or a wildcard, or nil.
+	VirtualService(namespace, host string) *networkingv1.VirtualService
+	// DestinationRule returns the DestinationRule that the proxies of namespace
+	// apply to host, which an object of the namespace provider declares, or nil.
+	// Istio looks in the client's namespace, the provider's and the root
+	// namespace, in this order.
+	DestinationRule(namespace, host, provider string) *networkingv1.DestinationRule
+	// AuthorizationPolicies returns those of a namespace, by name.
+	AuthorizationPolicies(namespace string) []*securityv1.AuthorizationPolicy
+	// Gateways returns the Gateways, of any namespace, that select pods with
+	// the labels, by namespace and name.
+	Gateways(labels map[string]string) []*networkingv1.Gateway
+	// Object returns the object of the kind and name, or nil. Namespaces are in
+	// the namespace "".
+	Object(kind *Kind, namespace, name string) Object
+	// HostClaims returns objects of the kind, ServiceEntry or VirtualService,
+	// that have a host equal to host or, where host is a wildcard, below it;
+	// that are older than obj, of whichever namespace; and that some namespace
+	// sees which sees obj too. The order is by host and age. There are at most
+	// [MaxClaims]; complete is false if there may be more.
+	HostClaims(kind *Kind, obj Object, host string) (older []Object, complete bool)
+	// PortClaims is like HostClaims for ServiceEntries that take all TCP
+	// connections to the port, since nothing but the port tells them apart: no
+	// addresses, and a protocol that names no host.
+	PortClaims(obj Object, port uint32) (older []Object, complete bool)
+	// AddressClaims is like HostClaims for objects of the kind, ServiceEntry or
+	// Service, with an address in the range, or a range around it. Services
+	// count whatever their age, and are seen by all.
+	AddressClaims(kind *Kind, obj Object, addresses netip.Prefix) (older []Object, complete bool)
 	// Complete reports whether all objects of the kind are known, so that
 	// not to find one proves that there is none.
 	Complete(kind *Kind) bool
 }
 
+// MaxClaims is the most objects that a [Mesh] returns for one question about
+// claims.
+const MaxClaims = 16
+
 type unknownMesh struct{}
 
-func (unknownMesh) ServiceEntry(string, string) *networkingv1.ServiceEntry { return nil }
-func (unknownMesh) Complete(*Kind) bool                                    { return false }
+func (unknownMesh) ServiceEntry(string, string) *networkingv1.ServiceEntry               { return nil }
+func (unknownMesh) VirtualService(string, string) *networkingv1.VirtualService           { return nil }
+func (unknownMesh) DestinationRule(string, string, string) *networkingv1.DestinationRule { return nil }
+func (unknownMesh) AuthorizationPolicies(string) []*securityv1.AuthorizationPolicy       { return nil }
+func (unknownMesh) Gateways(map[string]string) []*networkingv1.Gateway                   { return nil }
+func (unknownMesh) Object(*Kind, string, string) Object                                  { return nil }
+func (unknownMesh) HostClaims(*Kind, Object, string) ([]Object, bool)                    { return nil, true }
+func (unknownMesh) PortClaims(Object, uint32) ([]Object, bool)                           { return nil, true }
+func (unknownMesh) AddressClaims(*Kind, Object, netip.Prefix) ([]Object, bool)           { return nil, true }
+func (unknownMesh) Complete(*Kind) bool                                                  { return false }
 
 // A Pass is the application of one rule to one object, and all that the rule
 // may know. It must not be kept after the rule returns, nor be used by several

@@ -60,16 +60,16 @@ func (l *Linter) AddContext(doc *manifest.Document) {
 // Add adds a document that is judged, and is part of the mesh too.
 func (l *Linter) Add(doc *manifest.Document) {
 	l.files[doc.File] = true
-	if doc.Object == nil {
+	l.AddContext(doc)
+	if doc.Object == nil || !l.opts.Suite.Checks(doc.Kind) {
 		l.skipped++
 		return
 	}
-	l.AddContext(doc)
 	l.checked = append(l.checked, doc)
 }
 
 func (l *Linter) complete(doc *manifest.Document) {
-	if doc.Object.GetNamespace() == "" {
+	if doc.Object.GetNamespace() == "" && !doc.Kind.ClusterScoped {
 		doc.Object.SetNamespace(l.opts.Namespace)
 	}
 }

@@ -47,7 +47,7 @@ func Decode(gvk schema.GroupVersionKind, raw []byte) (analysis.Object, error) {
 		return nil, fmt.Errorf("%w: the object is a %s of %q, not a %s of %q", ErrKindMismatch, got.Kind, got.GroupVersion(), gvk.Kind, gvk.GroupVersion())
 	}
 	obj := kind.New()
-	if err := decodeSpec(e.Spec, kind.Spec(obj)); err != nil {
+	if err := decodeSpec(e.Spec, kind, obj); err != nil {
 		return nil, err
 	}
 	obj.GetObjectKind().SetGroupVersionKind(gvk)
@@ -59,9 +59,13 @@ func Decode(gvk schema.GroupVersionKind, raw []byte) (analysis.Object, error) {
 // protobuf's, which knows fewer spellings (of durations, only "1.5s"), and so is
 // asked only for what the other refuses. Unlike Istio's, protobuf's decoder skips
 // enum values that it does not know, which the API server does not let through.
-func decodeSpec(raw []byte, spec proto.Message) error {
+func decodeSpec(raw []byte, kind *analysis.Kind, obj analysis.Object) error {
 	if len(raw) == 0 || bytes.Equal(raw, []byte("null")) {
 		return nil
+	}
+	spec, ok := kind.Spec(obj).(proto.Message)
+	if !ok {
+		return kjson.UnmarshalCaseSensitivePreserveInts(raw, kind.Spec(obj))
 	}
 	if (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(raw, spec) == nil {
 		return nil

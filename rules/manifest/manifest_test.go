@@ -90,7 +90,7 @@ func TestDocuments(t *testing.T) {
 		{"several", head + "---\n" + head + "--- # and\n" + head, []string{"ServiceEntry a", "ServiceEntry a", "ServiceEntry a"}},
 		{"CRLF and a BOM", "\ufeff" + strings.ReplaceAll(head+"---\n"+head, "\n", "\r\n"), []string{"ServiceEntry a", "ServiceEntry a"}},
 		{"JSON", `{"apiVersion":"networking.istio.io/v1","kind":"ServiceEntry","metadata":{"name":"a"}}`, []string{"ServiceEntry a"}},
-		{"unrelated kinds", "apiVersion: v1\nkind: Service\n---\n" + head, []string{"Service (unrelated)", "ServiceEntry a"}},
+		{"unrelated kinds", "apiVersion: v1\nkind: ConfigMap\n---\n" + head, []string{"ConfigMap (unrelated)", "ServiceEntry a"}},
 		{"dashes in a block scalar are text", head + "spec:\n  hosts:\n  - |-\n    ---\n", []string{"ServiceEntry a"}},
 		{
 			"a List, and a list in it",

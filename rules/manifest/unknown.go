@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -37,8 +38,13 @@ func jsonFields(typ reflect.Type) []string {
 	return names
 }
 
-// unknownFields returns what the API server would drop or refuse.
+// unknownFields returns what the API server would drop or refuse in an object of
+// Istio's.
 func (d *Document) unknownFields() []*Error {
+	schema, ok := d.Kind.Spec(d.Kind.New()).(proto.Message)
+	if !ok {
+		return nil
+	}
 	s := &strictness{doc: d}
 	s.keys(nil, d.node, objectFields)
 	if _, metadata := child(d.node, "metadata"); metadata != nil {
@@ -46,7 +52,7 @@ func (d *Document) unknownFields() []*Error {
 	}
 	if _, spec := child(d.node, "spec"); spec != nil {
 		if spec = resolve(spec); !isEmpty(spec) {
-			s.message(field.NewPath("spec"), spec, d.Kind.Spec(d.Kind.New()).ProtoReflect().Descriptor())
+			s.message(field.NewPath("spec"), spec, schema.ProtoReflect().Descriptor())
 		}
 	}
 	return s.problems

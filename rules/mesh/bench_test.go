@@ -71,8 +71,8 @@ func BenchmarkMemory(b *testing.B) {
 		runtime.GC()
 		runtime.ReadMemStats(&before)
 		x := New(config.Default())
-		for _, d := range entries.entries {
-			x.Set(d.entry)
+		for _, d := range entries.objects[analysis.ServiceEntry] {
+			x.Set(d.object)
 		}
 		runtime.GC()
 		runtime.ReadMemStats(&after)

@@ -12,7 +12,6 @@ import (
 
 	"github.com/sallyport-dev/sallyport/rules/analysis"
 	"github.com/sallyport-dev/sallyport/rules/config"
-	"github.com/sallyport-dev/sallyport/rules/internal/host"
 )
 
 // An Index holds objects by what is asked about them. It is safe for concurrent
@@ -22,71 +21,71 @@ type Index struct {
 	config *config.Configuration
 
 	mu       sync.RWMutex
-	entries  map[name]declaration
-	hosts    node
 	complete map[*analysis.Kind]bool
+	// objects are what is in the index, by kind and name.
+	objects map[*analysis.Kind]map[name]declaration
+
+	serviceEntries  node[*networkingv1.ServiceEntry]
+	virtualServices node[*networkingv1.VirtualService]
+	// destinationRules are by namespace.
+	destinationRules map[string]*node[*networkingv1.DestinationRule]
+	policies         policies
+	gateways         gateways
+
+	hostClaims    map[*analysis.Kind]*claims
+	portClaims    *claims
+	addressClaims map[*analysis.Kind]*addresses
 }
 
 type name struct{ namespace, name string }
-
-// A declaration is what an entry said when it was set, lest a later change of
-// the object tear the index apart.
-type declaration struct {
-	entry  *networkingv1.ServiceEntry
-	hosts  []string
-	scopes []scope
-}
 
 var _ analysis.Mesh = (*Index)(nil)
 
 // New returns an empty index of a mesh about which nothing is complete.
 func New(c *config.Configuration) *Index {
 	return &Index{
-		config:   c,
-		entries:  map[name]declaration{},
-		complete: map[*analysis.Kind]bool{},
+		config:           c,
+		complete:         map[*analysis.Kind]bool{},
+		objects:          map[*analysis.Kind]map[name]declaration{},
+		destinationRules: map[string]*node[*networkingv1.DestinationRule]{},
+		policies:         policies{},
+		gateways:         gateways{},
+		hostClaims:       map[*analysis.Kind]*claims{analysis.ServiceEntry: newClaims(), analysis.VirtualService: newClaims()},
+		portClaims:       newClaims(),
+		addressClaims:    map[*analysis.Kind]*addresses{analysis.ServiceEntry: newAddresses(), analysis.Service: newAddresses()},
 	}
 }
 
-// Set adds an object or replaces the one of its kind, namespace and name. Kinds
-// that nothing asks about are ignored. The object is kept as it is: to save
-// memory, take its managedFields away before.
+// Set adds an object or replaces the one of its kind, namespace and name. The
+// object is kept as it is: to save memory, take its managedFields away before.
 func (x *Index) Set(obj analysis.Object) {
-	se, ok := obj.(*networkingv1.ServiceEntry)
-	if !ok {
+	kind := analysis.KindOf(obj)
+	if kind == nil {
 		return
 	}
+	d := x.declare(obj)
+	key := name{obj.GetNamespace(), obj.GetName()}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	key := name{se.GetNamespace(), se.GetName()}
-	x.remove(key)
-	d := declaration{entry: se, scopes: x.scopes(se)}
-	for _, h := range se.Spec.GetHosts() {
-		h = host.Normal(h)
-		d.hosts = append(d.hosts, h)
-		x.hosts.change(h, func(p *providers) { p.add(se, d.scopes) })
+	x.remove(kind, key)
+	if x.objects[kind] == nil {
+		x.objects[kind] = map[name]declaration{}
 	}
-	x.entries[key] = d
+	x.objects[kind][key] = d
+	x.apply(&d, true)
 }
 
 // Delete removes an object, if it is there.
 func (x *Index) Delete(kind *analysis.Kind, namespace, objectName string) {
-	if kind != analysis.ServiceEntry {
-		return
-	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.remove(name{namespace, objectName})
+	x.remove(kind, name{namespace, objectName})
 }
 
-func (x *Index) remove(key name) {
-	d, ok := x.entries[key]
-	if !ok {
-		return
-	}
-	delete(x.entries, key)
-	for _, h := range d.hosts {
-		x.hosts.change(h, func(p *providers) { p.remove(d.entry, d.scopes) })
+func (x *Index) remove(kind *analysis.Kind, key name) {
+	if d, ok := x.objects[kind][key]; ok {
+		delete(x.objects[kind], key)
+		x.apply(&d, false)
 	}
 }
 
@@ -106,38 +105,9 @@ func (x *Index) Complete(kind *analysis.Kind) bool {
 	return x.complete[kind]
 }
 
-// ServiceEntry implements [analysis.Mesh]. The most specific host that somebody
-// in the namespace sees wins: the name itself, then the longest wildcard. Who
-// provides one host is settled as istiod does.
-func (x *Index) ServiceEntry(namespace, h string) *networkingv1.ServiceEntry {
+// Object implements [analysis.Mesh].
+func (x *Index) Object(kind *analysis.Kind, namespace, objectName string) analysis.Object {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return x.hosts.find(h, namespace)
-}
-
-// scopes returns who sees an entry, and as what.
-func (x *Index) scopes(se *networkingv1.ServiceEntry) []scope {
-	own := se.GetNamespace()
-	public := []scope{{ownPublic, own}, {othersPublic, ""}}
-	if x.config.Mesh.DataPlane == config.DataPlaneAmbient {
-		return public // ztunnel and waypoints do not look at exportTo
-	}
-	exportTo := se.Spec.GetExportTo()
-	if len(exportTo) == 0 {
-		exportTo = x.config.Mesh.DefaultExportTo.ServiceEntry
-	}
-	var scopes []scope
-	for _, e := range exportTo {
-		switch e {
-		case "*":
-			return public
-		case "~":
-			return nil
-		case ".", own:
-			scopes = append(scopes, scope{ownPrivate, own})
-		default:
-			scopes = append(scopes, scope{othersNamed, e})
-		}
-	}
-	return scopes
+	return x.objects[kind][name{namespace, objectName}].object
 }

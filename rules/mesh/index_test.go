@@ -164,8 +164,8 @@ func TestOrderOfChanges(t *testing.T) {
 			fresh.Delete(analysis.ServiceEntry, se.Namespace, se.Name)
 			delete(final, key)
 		}
-		require.Empty(t, fresh.entries)
-		require.Empty(t, fresh.hosts.children, "nothing is left behind")
-		require.Empty(t, fresh.hosts.wildcards, "nothing is left behind")
+		require.Empty(t, fresh.objects[analysis.ServiceEntry])
+		require.Empty(t, fresh.serviceEntries.children, "nothing is left behind")
+		require.Empty(t, fresh.serviceEntries.wildcards, "nothing is left behind")
 	}
 }

@@ -19,8 +19,8 @@ import (
 	"github.com/sallyport-dev/sallyport/rules/internal/host"
 )
 
-// claim is one host of one entry, as seen from a namespace.
-type claim struct {
+// A sighting is one host of one entry, as seen from a namespace.
+type sighting struct {
 	se     *networkingv1.ServiceEntry
 	length int // of the wildcard; a name is longer than all
 	tier   tier
@@ -28,7 +28,7 @@ type claim struct {
 
 // oracle answers what [Index.ServiceEntry] does, by looking at everything.
 func oracle(entries []*networkingv1.ServiceEntry, namespace, name string) string {
-	var claims []claim
+	var claims []sighting
 	for _, se := range entries {
 		tier, seen := tierOf(se, namespace)
 		if !seen {
@@ -37,16 +37,16 @@ func oracle(entries []*networkingv1.ServiceEntry, namespace, name string) string
 		for _, h := range se.Spec.GetHosts() {
 			switch {
 			case h == name:
-				claims = append(claims, claim{se, 1000, tier})
+				claims = append(claims, sighting{se, 1000, tier})
 			case host.IsWildcard(h) && host.Covers(h, name):
-				claims = append(claims, claim{se, len(h), tier})
+				claims = append(claims, sighting{se, len(h), tier})
 			}
 		}
 	}
 	if len(claims) == 0 {
 		return ""
 	}
-	best := slices.MinFunc(claims, func(a, b claim) int {
+	best := slices.MinFunc(claims, func(a, b sighting) int {
 		return cmp.Or(cmp.Compare(b.length, a.length), cmp.Compare(a.tier, b.tier), byAge(a.se, b.se))
 	}).se
 	return best.Namespace + "/" + best.Name

@@ -5,44 +5,44 @@ package mesh
 import (
 	"strings"
 
-	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	"github.com/sallyport-dev/sallyport/rules/analysis"
 )
 
 // A node is a domain in a trie over the labels of hosts, from the right: below
 // the node of "com" is that of "example.com". The zero value is the root of an
 // empty trie.
-type node struct {
-	children map[string]*node
-	// exact provide the domain itself.
-	exact *providers
-	// wildcards provide what ends in a dot and the domain, by what comes between
+type node[T analysis.Object] struct {
+	children map[string]*node[T]
+	// exact have the domain itself.
+	exact *ranking[T]
+	// wildcards have what ends in a dot and the domain, by what comes between
 	// that dot and the '*': "*.example.com" is "" and "*-api.example.com" is
 	// "-api" at example.com.
-	wildcards map[string]*providers
+	wildcards map[string]*ranking[T]
 }
 
-// change lets f change the providers of a host, a name or a wildcard in normal
+// change lets f change the ranking for a host, a name or a wildcard in normal
 // form, and keeps no node without any.
-func (n *node) change(h string, f func(*providers)) {
+func (n *node[T]) change(h string, f func(*ranking[T])) {
 	wildcard, ok := strings.CutPrefix(h, "*")
 	if !ok {
-		n.changeBelow(h, func(at *node) { at.exact = changed(at.exact, f) })
+		n.changeBelow(h, func(at *node[T]) { at.exact = changed(at.exact, f) })
 		return
 	}
 	partial, domain, _ := strings.Cut(wildcard, ".")
-	n.changeBelow(domain, func(at *node) {
-		if p := changed(at.wildcards[partial], f); p == nil {
+	n.changeBelow(domain, func(at *node[T]) {
+		if r := changed(at.wildcards[partial], f); r == nil {
 			delete(at.wildcards, partial)
 		} else {
 			if at.wildcards == nil {
-				at.wildcards = map[string]*providers{}
+				at.wildcards = map[string]*ranking[T]{}
 			}
-			at.wildcards[partial] = p
+			at.wildcards[partial] = r
 		}
 	})
 }
 
-func (n *node) changeBelow(domain string, f func(*node)) {
+func (n *node[T]) changeBelow(domain string, f func(*node[T])) {
 	if domain == "" {
 		f(n)
 		return
@@ -50,40 +50,44 @@ func (n *node) changeBelow(domain string, f func(*node)) {
 	rest, label := cutLast(domain)
 	child := n.children[label]
 	if child == nil {
-		child = new(node)
+		child = new(node[T])
 	}
 	child.changeBelow(rest, f)
-	if child.exact == nil && len(child.wildcards) == 0 && len(child.children) == 0 {
+	if child.empty() {
 		delete(n.children, label)
 		return
 	}
 	if n.children == nil {
-		n.children = map[string]*node{}
+		n.children = map[string]*node[T]{}
 	}
 	n.children[label] = child
 }
 
-// changed returns the providers after f, or nil if there are none left.
-func changed(p *providers, f func(*providers)) *providers {
-	if p == nil {
-		p = new(providers)
-	}
-	if f(p); p.declared == 0 {
-		return nil
-	}
-	return p
+func (n *node[T]) empty() bool {
+	return n.exact == nil && len(n.wildcards) == 0 && len(n.children) == 0
 }
 
-// find returns who provides a name to a namespace: from below here up, so that
-// the longest host wins.
-func (n *node) find(h, namespace string) *networkingv1.ServiceEntry {
+// changed returns the ranking after f, or nil if there is nothing left in it.
+func changed[T analysis.Object](r *ranking[T], f func(*ranking[T])) *ranking[T] {
+	if r == nil {
+		r = new(ranking[T])
+	}
+	if f(r); r.size == 0 {
+		return nil
+	}
+	return r
+}
+
+// find returns the object that a namespace uses for a name: from below here up,
+// so that the longest host wins.
+func (n *node[T]) find(h, namespace string) (T, bool) {
 	if h == "" {
 		return n.exact.best(namespace)
 	}
 	rest, label := cutLast(h)
 	if child := n.children[label]; child != nil {
-		if se := child.find(rest, namespace); se != nil {
-			return se
+		if obj, ok := child.find(rest, namespace); ok {
+			return obj, true
 		}
 	}
 	return n.findWildcard(label, namespace)
@@ -94,16 +98,16 @@ const maxLabel = 63
 
 // findWildcard looks for wildcards that match a name with the given label before
 // the node's domain: "evil-api" is matched by "*vil-api", "*-api" and "*".
-func (n *node) findWildcard(label, namespace string) *networkingv1.ServiceEntry {
+func (n *node[T]) findWildcard(label, namespace string) (none T, ok bool) {
 	if len(n.wildcards) == 0 {
-		return nil
+		return none, false
 	}
 	for i := max(0, len(label)-maxLabel); i <= len(label); i++ {
-		if se := n.wildcards[label[i:]].best(namespace); se != nil {
-			return se
+		if obj, ok := n.wildcards[label[i:]].best(namespace); ok {
+			return obj, true
 		}
 	}
-	return nil
+	return none, false
 }
 
 // cutLast cuts a name into its last label and what comes before.

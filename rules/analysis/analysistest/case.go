@@ -174,7 +174,7 @@ func readAll(name string, data []byte) ([]*manifest.Document, error) {
 			return nil, fmt.Errorf("%s: %s is no kind that rules know", name, doc.GVK)
 		case len(doc.Problems) > 0:
 			return nil, doc.Problems[0]
-		case doc.Object.GetNamespace() == "":
+		case doc.Object.GetNamespace() == "" && !doc.Kind.ClusterScoped:
 			return nil, fmt.Errorf("%s: the object has no namespace", name)
 		}
 		docs = append(docs, doc)

@@ -99,6 +99,10 @@ func (p Protocol) TLSLike() bool { return p == HTTPS || p == TLS }
 // istiod makes no listener at all.
 func (p Protocol) TCPLike() bool { return !p.HTTPLike() && !p.TLSLike() }
 
+// Nameless reports whether a proxy takes all connections to a port of the
+// protocol for one host, unless an address tells: nothing that clients send does.
+func (p Protocol) Nameless() bool { return p.TCPLike() && p != UDP }
+
 // String returns the protocol as messages spell it.
 func (p Protocol) String() string {
 	if p == Sniffed {

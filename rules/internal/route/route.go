@@ -32,6 +32,13 @@ func AppliesToEgress(c *config.Configuration, vs *networkingv1.VirtualService, r
 	})
 }
 
+// AppliesToMesh reports whether the sidecars of the mesh use the VirtualService.
+// A delegate, which has no hosts, is used where others name it.
+func AppliesToMesh(vs *networkingv1.VirtualService) bool {
+	gateways := vs.Spec.GetGateways()
+	return len(vs.Spec.GetHosts()) > 0 && (len(gateways) == 0 || slices.Contains(gateways, meshGateway))
+}
+
 // namesEgress reports whether sidecars or an egress gateway are among gateways,
 // of which none at all means the sidecars or those of the whole VirtualService.
 func namesEgress(c *config.Configuration, namespace string, gateways []string) bool {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package route
+package route_test
 
 import (
 	"testing"
@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sallyport-dev/sallyport/rules/config"
+	"github.com/sallyport-dev/sallyport/rules/internal/route"
 	"github.com/sallyport-dev/sallyport/rules/mesh"
 )
 
@@ -36,7 +37,7 @@ func TestGatewayName(t *testing.T) {
 		"egress.istio-egress":                   "istio-egress/egress",
 		"egress.istio-egress.svc.cluster.local": "istio-egress/egress",
 	} {
-		require.Equal(t, want, GatewayName(gateway, "shop"), gateway)
+		require.Equal(t, want, route.GatewayName(gateway, "shop"), gateway)
 	}
 }
 
@@ -68,7 +69,7 @@ func TestAppliesToEgress(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			vs := &networkingv1.VirtualService{ObjectMeta: metav1.ObjectMeta{Namespace: tt.namespace}}
 			vs.Spec.Gateways = tt.gateways
-			require.Equal(t, tt.want, AppliesToEgress(configuration(t), vs, &networking.HTTPRoute{Match: tt.matches}))
+			require.Equal(t, tt.want, route.AppliesToEgress(configuration(t), vs, &networking.HTTPRoute{Match: tt.matches}))
 		})
 	}
 }
@@ -99,19 +100,19 @@ func TestExternal(t *testing.T) {
 		{"", false, false},
 	}
 	for _, tt := range tests {
-		found, external := External(c, index, "shop", &networking.Destination{Host: tt.host})
+		found, external := route.External(c, index, "shop", &networking.Destination{Host: tt.host})
 		require.Equal(t, tt.external, external, tt.host)
 		require.Equal(t, tt.known, found == se, tt.host)
 	}
-	_, external := External(c, index, "shop", nil)
+	_, external := route.External(c, index, "shop", nil)
 	require.False(t, external)
 }
 
 func TestRetriesHangingTries(t *testing.T) {
 	for _, retryOn := range []string{"5xx", "connect-failure,gateway-error", "reset,503"} {
-		require.True(t, RetriesHangingTries(retryOn), retryOn)
+		require.True(t, route.RetriesHangingTries(retryOn), retryOn)
 	}
 	for _, retryOn := range []string{"", "connect-failure,refused-stream,reset-before-request", "504,retriable-4xx,unavailable"} {
-		require.False(t, RetriesHangingTries(retryOn), retryOn)
+		require.False(t, route.RetriesHangingTries(retryOn), retryOn)
 	}
 }

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mesh
+
+import (
+	"net/netip"
+	"strings"
+
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	securityv1 "istio.io/client-go/pkg/apis/security/v1"
+
+	"github.com/sallyport-dev/sallyport/rules/analysis"
+	"github.com/sallyport-dev/sallyport/rules/internal/host"
+	"github.com/sallyport-dev/sallyport/rules/internal/visibility"
+)
+
+// ServiceEntry implements [analysis.Mesh]. The most specific host that somebody
+// in the namespace sees wins: the name itself, then the longest wildcard. Who
+// provides one host is settled as istiod does.
+func (x *Index) ServiceEntry(namespace, h string) *networkingv1.ServiceEntry {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	se, _ := x.serviceEntries.find(h, namespace)
+	return se
+}
+
+// VirtualService implements [analysis.Mesh].
+func (x *Index) VirtualService(namespace, h string) *networkingv1.VirtualService {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	vs, _ := x.virtualServices.find(h, namespace)
+	return vs
+}
+
+// DestinationRule implements [analysis.Mesh] (istio.io/istio v1.31,
+// pilot/pkg/model/push_context.go, destinationRule). DestinationRules with a
+// workloadSelector, which only some pods apply, do not count.
+func (x *Index) DestinationRule(namespace, h, provider string) *networkingv1.DestinationRule {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for _, from := range []string{namespace, provider, x.config.Mesh.RootNamespace} {
+		if rules := x.destinationRules[from]; rules != nil {
+			if dr, ok := rules.find(h, namespace); ok {
+				return dr
+			}
+		}
+	}
+	return nil
+}
+
+// AuthorizationPolicies implements [analysis.Mesh].
+func (x *Index) AuthorizationPolicies(namespace string) []*securityv1.AuthorizationPolicy {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.policies[namespace]
+}
+
+// Gateways implements [analysis.Mesh].
+func (x *Index) Gateways(labels map[string]string) []*networkingv1.Gateway {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.gateways.selecting(labels)
+}
+
+// HostClaims implements [analysis.Mesh].
+func (x *Index) HostClaims(kind *analysis.Kind, obj analysis.Object, h string) (older []analysis.Object, complete bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	c := x.hostClaims[kind]
+	if c == nil {
+		return nil, true
+	}
+	q := c.ask(obj, x.scope(obj))
+	if !host.IsWildcard(h) {
+		key := hostKey(h)
+		q.about(key, func(k string) bool { return k == key })
+		return q.answer()
+	}
+	_, base, _ := strings.Cut(h, ".")
+	below := ""
+	if base != "" {
+		below = hostKey(base) + "."
+	}
+	q.about(below, func(k string) bool { return strings.HasPrefix(k, below) })
+	if host.IsPartial(h) {
+		q.keep(func(c claim) bool { return host.Covers(h, hostKey(c.key)) })
+	}
+	return q.answer()
+}
+
+// PortClaims implements [analysis.Mesh].
+func (x *Index) PortClaims(obj analysis.Object, port uint32) (older []analysis.Object, complete bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	q := x.portClaims.ask(obj, x.scope(obj))
+	key := portKey(port)
+	q.about(key, func(k string) bool { return k == key })
+	return q.answer()
+}
+
+// AddressClaims implements [analysis.Mesh].
+func (x *Index) AddressClaims(kind *analysis.Kind, obj analysis.Object, p netip.Prefix) (older []analysis.Object, complete bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	a := x.addressClaims[kind]
+	if a == nil || !p.IsValid() {
+		return nil, true
+	}
+	q := a.claims.ask(obj, x.scope(obj))
+	q.anyAge = kind == analysis.Service
+	a.collect(q, p)
+	return q.answer()
+}
+
+// scope returns who sees an object, also one that is not in the index yet.
+func (x *Index) scope(obj analysis.Object) visibility.Scope {
+	switch o := obj.(type) {
+	case *networkingv1.ServiceEntry:
+		return visibility.OfServiceEntry(x.config, o)
+	case *networkingv1.VirtualService:
+		return visibility.OfVirtualService(x.config, o)
+	case *networkingv1.DestinationRule:
+		return visibility.OfDestinationRule(x.config, o)
+	default:
+		return visibility.Scope{Public: true}
+	}
+}
