@@ -5,19 +5,21 @@
 package route
 
 import (
+	"iter"
 	"slices"
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/sallyport-dev/sallyport/rules/analysis"
 	"github.com/sallyport-dev/sallyport/rules/config"
 	"github.com/sallyport-dev/sallyport/rules/internal/host"
 )
 
-// meshGateway is the reserved name that stands for all sidecars.
-const meshGateway = "mesh"
+// Mesh is the reserved gateway name that stands for all sidecars.
+const Mesh = "mesh"
 
 // AppliesToEgress reports whether sidecars or an egress gateway use an HTTP route
 // of the VirtualService, or whether it is a delegate, which belongs to others
@@ -32,18 +34,118 @@ func AppliesToEgress(c *config.Configuration, vs *networkingv1.VirtualService, r
 	})
 }
 
+// Gateways returns where a route applies: [Mesh], or namespace/name of gateways.
+// matches are the gateways of each of the route's matches, of which none at all
+// means every request. A match can narrow down the VirtualService's own list, but
+// not add to it (istio.io/istio v1.31, pilot/pkg/networking/core/route/route.go,
+// sourceMatchHTTP, and pilot/pkg/model/push_context.go, getGatewayNames).
+func Gateways(vs *networkingv1.VirtualService, matches [][]string) []string {
+	own := normalGateways(vs.Spec.GetGateways(), vs.GetNamespace())
+	if len(own) == 0 {
+		own = []string{Mesh}
+	}
+	if len(matches) == 0 {
+		return own
+	}
+	return slices.DeleteFunc(own, func(g string) bool {
+		return !slices.ContainsFunc(matches, func(gateways []string) bool {
+			return len(gateways) == 0 || slices.Contains(normalGateways(gateways, vs.GetNamespace()), g)
+		})
+	})
+}
+
+func normalGateways(gateways []string, namespace string) []string {
+	var names []string
+	for _, g := range gateways {
+		if g != Mesh {
+			g = GatewayName(g, namespace)
+		}
+		if !slices.Contains(names, g) {
+			names = append(names, g)
+		}
+	}
+	return names
+}
+
+// A Forward is one destination of a route.
+type Forward struct {
+	// Path is that of the destination.
+	Path *field.Path
+	// Destination is nil if it is missing.
+	Destination *networking.Destination
+	// Active is set unless the destination has no weight beside others.
+	Active bool
+	// Gateways are those on which the route applies, as [Gateways] returns them.
+	Gateways []string
+	// HTTP, TLS and TCP are the route; one of them is set.
+	HTTP *networking.HTTPRoute
+	TLS  *networking.TLSRoute
+	TCP  *networking.TCPRoute
+}
+
+// Forwards yields the destinations of all routes of a VirtualService, mirrors and
+// delegates not included.
+func Forwards(vs *networkingv1.VirtualService) iter.Seq[Forward] {
+	return func(yield func(Forward) bool) {
+		spec := field.NewPath("spec")
+		for i, r := range vs.Spec.GetHttp() {
+			f := Forward{HTTP: r, Gateways: Gateways(vs, gatewaysOf(r.GetMatch()))}
+			if !forward(f, spec.Child("http").Index(i), r.GetRoute(), yield) {
+				return
+			}
+		}
+		for i, r := range vs.Spec.GetTls() {
+			f := Forward{TLS: r, Gateways: Gateways(vs, gatewaysOf(r.GetMatch()))}
+			if !forward(f, spec.Child("tls").Index(i), r.GetRoute(), yield) {
+				return
+			}
+		}
+		for i, r := range vs.Spec.GetTcp() {
+			f := Forward{TCP: r, Gateways: Gateways(vs, gatewaysOf(r.GetMatch()))}
+			if !forward(f, spec.Child("tcp").Index(i), r.GetRoute(), yield) {
+				return
+			}
+		}
+	}
+}
+
+func gatewaysOf[M interface{ GetGateways() []string }](matches []M) [][]string {
+	var all [][]string
+	for _, m := range matches {
+		all = append(all, m.GetGateways())
+	}
+	return all
+}
+
+type weighted interface {
+	GetDestination() *networking.Destination
+	GetWeight() int32
+}
+
+func forward[D weighted](f Forward, path *field.Path, destinations []D, yield func(Forward) bool) bool {
+	for i, d := range destinations {
+		f.Path = path.Child("route").Index(i).Child("destination")
+		f.Destination = d.GetDestination()
+		f.Active = len(destinations) == 1 || d.GetWeight() > 0
+		if !yield(f) {
+			return false
+		}
+	}
+	return true
+}
+
 // AppliesToMesh reports whether the sidecars of the mesh use the VirtualService.
 // A delegate, which has no hosts, is used where others name it.
 func AppliesToMesh(vs *networkingv1.VirtualService) bool {
 	gateways := vs.Spec.GetGateways()
-	return len(vs.Spec.GetHosts()) > 0 && (len(gateways) == 0 || slices.Contains(gateways, meshGateway))
+	return len(vs.Spec.GetHosts()) > 0 && (len(gateways) == 0 || slices.Contains(gateways, Mesh))
 }
 
 // namesEgress reports whether sidecars or an egress gateway are among gateways,
 // of which none at all means the sidecars or those of the whole VirtualService.
 func namesEgress(c *config.Configuration, namespace string, gateways []string) bool {
 	return len(gateways) == 0 || slices.ContainsFunc(gateways, func(g string) bool {
-		return g == meshGateway || isEgressGateway(c, GatewayName(g, namespace))
+		return g == Mesh || isEgressGateway(c, GatewayName(g, namespace))
 	})
 }
 
