@@ -15,7 +15,11 @@ import (
 
 func TestAll(t *testing.T) {
 	require.NoError(t, analysis.Validate(All))
-	require.Equal(t, []*analysis.Kind{analysis.ServiceEntry}, Reads())
+	var kinds []string
+	for _, k := range Reads() {
+		kinds = append(kinds, k.Kind)
+	}
+	require.Equal(t, []string{"ServiceEntry", "VirtualService", "DestinationRule", "Service", "Namespace"}, kinds)
 }
 
 // TestAllowCases: no rule's good example is another rule's bad one.

@@ -9,7 +9,6 @@ import (
 	"io"
 	"strings"
 
-	istioscheme "istio.io/client-go/pkg/clientset/versioned/scheme"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -62,7 +61,7 @@ func inCluster(f *serveFlags, opts *webhook.Options) ([]task, error) {
 		return nil, usageError(err)
 	}
 	index := mesh.New(opts.Config)
-	feed, err := webhook.NewMeshFeed(restConfig, istioscheme.Scheme, index, rules.Reads())
+	feed, err := webhook.NewMeshFeed(restConfig, index, rules.Reads())
 	if err != nil {
 		return nil, &exitError{code: exitCluster, err: err}
 	}

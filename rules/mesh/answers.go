@@ -38,7 +38,11 @@ func (x *Index) VirtualService(namespace, h string) *networkingv1.VirtualService
 func (x *Index) DestinationRule(namespace, h, provider string) *networkingv1.DestinationRule {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	for _, from := range []string{namespace, provider, x.config.Mesh.RootNamespace} {
+	order := []string{namespace, provider, x.config.Mesh.RootNamespace}
+	if namespace == x.config.Mesh.RootNamespace {
+		order = order[1:] // what is there is for all, not first of all for its own proxies
+	}
+	for _, from := range order {
 		if rules := x.destinationRules[from]; rules != nil {
 			if dr, ok := rules.find(h, namespace); ok {
 				return dr

@@ -88,6 +88,7 @@ type Policy struct {
 	Unlisted           Unlisted
 	AllowedHosts       []AllowedHost
 	DeniedHosts        []string
+	ReservedHosts      []ReservedHost
 	AllowedAddresses   []netip.Prefix
 	AllowedPorts       []uint32
 	DeniedPorts        []uint32
@@ -116,6 +117,13 @@ type AllowedHost struct {
 	Direct bool
 	// Exclusive hosts may be declared only where the policy applies.
 	Exclusive bool
+}
+
+// A ReservedHost is one that a policy for other namespaces calls exclusive. It is
+// free here only if a policy that applies here calls it exclusive too.
+type ReservedHost struct {
+	Host   string
+	Policy string
 }
 
 // Limits are the thresholds of rules.

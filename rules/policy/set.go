@@ -3,6 +3,7 @@
 package policy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -90,6 +91,7 @@ func (s *Set) For(namespace string, namespaceLabels map[string]string) *Policy {
 	p, ok := s.policies[key]
 	if !ok {
 		p = merge(selected)
+		p.ReservedHosts = s.reserved(selected)
 		p.Exemptions = s.exemptions[namespace]
 		s.policies[key] = p
 	}
@@ -98,6 +100,26 @@ func (s *Set) For(namespace string, namespaceLabels map[string]string) *Policy {
 	}
 	s.answers[namespace] = answer{labels: maps.Clone(namespaceLabels), policy: p}
 	return p
+}
+
+// reserved returns the exclusive hosts of the parts that are not selected.
+func (s *Set) reserved(selected []*part) []ReservedHost {
+	var reserved []ReservedHost
+	for _, p := range s.parts {
+		if slices.Contains(selected, p) {
+			continue
+		}
+		for _, a := range p.allowed {
+			r := ReservedHost{Host: a.Host, Policy: p.name}
+			if a.Exclusive && !slices.Contains(reserved, r) {
+				reserved = append(reserved, r)
+			}
+		}
+	}
+	slices.SortFunc(reserved, func(a, b ReservedHost) int {
+		return cmp.Or(strings.Compare(a.Host, b.Host), strings.Compare(a.Policy, b.Policy))
+	})
+	return reserved
 }
 
 // choose returns the parts for a namespace, and a key that is the same for all

@@ -51,7 +51,7 @@ func checkOpenProxy(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 	path := field.NewPath("spec", "ports")
 	for i, p := range se.Spec.GetPorts() {
 		protocol := port.Parse(p.GetProtocol())
-		if !protocol.TCPLike() || protocol == port.UDP {
+		if !protocol.Nameless() {
 			continue
 		}
 		detail := "must not be open to every address: with resolution NONE, hosts are ignored on this port; use `resolution: DNS` or list `addresses`"

@@ -63,7 +63,7 @@ func checkWildcardHost(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 			if open == nil {
 				open = ports(se)
 			}
-			checkApprovedPorts(pass, h, open, approvals)
+			checkApprovedPorts(pass, pass.Rule.Severity, h, open, approvals)
 		}
 	}
 }
@@ -99,20 +99,22 @@ func approvalsOf(pol *policy.Policy, wildcard string) (approvals []policy.Allowe
 	}
 }
 
-// maxPortFindings bounds the findings about one wildcard, lest a large object
+// maxPortFindings bounds the findings about one host, lest a large object
 // with many of both has millions.
 const maxPortFindings = 16
 
-// checkApprovedPorts reports the open ports on which nothing approves the
-// wildcard.
-func checkApprovedPorts(pass *analysis.Pass, h string, open []openPort, approvals []policy.AllowedHost) {
+// checkApprovedPorts reports the open ports on which nothing approves the host.
+func checkApprovedPorts(pass *analysis.Pass, severity analysis.Severity, h string, open []openPort, approvals []policy.AllowedHost) {
 	findings := 0
 	for _, p := range open {
 		if slices.ContainsFunc(approvals, func(a policy.AllowedHost) bool { return slices.Contains(a.Ports, p.number) }) {
 			continue
 		}
-		pass.Report(field.Invalid(p.path, fmt.Sprintf("%s:%d", h, p.number),
-			"must not be open for this wildcard, which the policy allows on other ports only; remove the port, or list the hosts that need it one by one"))
+		detail := "must not be open for this host, which the policy allows on other ports only; remove the port, or have it added to the host in `hosts.allowed` of the EgressPolicy"
+		if host.IsWildcard(h) {
+			detail = "must not be open for this wildcard, which the policy allows on other ports only; remove the port, or list the hosts that need it one by one"
+		}
+		pass.ReportAs(severity, field.Invalid(p.path, fmt.Sprintf("%s:%d", h, p.number), detail))
 		if findings++; findings == maxPortFindings {
 			return
 		}

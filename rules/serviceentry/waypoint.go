@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package serviceentry
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"istio.io/api/label"
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/sallyport-dev/sallyport/rules/analysis"
+	"github.com/sallyport-dev/sallyport/rules/config"
+	"github.com/sallyport-dev/sallyport/rules/policy"
+)
+
+var waypoint = &analysis.Rule{
+	Name:     "serviceentry/waypoint",
+	Severity: analysis.Off,
+	Doc: `external hosts must be behind the egress waypoint
+
+In an ambient mesh ztunnel sends requests for an external host straight out,
+unless a waypoint stands before it. Then policies on hosts, paths and methods, and
+on who may call, apply there.
+
+Where a policy has waypoint.mode: Require, a service entry that leads out of the
+mesh, in a namespace of the ambient mesh, must be bound to one of the waypoints of
+the configuration, or to the one that the policy names: by the labels
+istio.io/use-waypoint and istio.io/use-waypoint-namespace, on itself or else on
+its namespace. The label on the service entry counts more, so 'none' there opts
+out. istio.io/use-waypoint-canary must not lead elsewhere either. Without such a
+policy the rule is off.
+
+Set the two labels. A waypoint that is bound does not keep workloads from going
+out past it: that needs a NetworkPolicy.`,
+	Reads: []*analysis.Kind{analysis.Namespace},
+	Run:   analysis.On(checkWaypoint),
+}
+
+var (
+	useWaypoint          = label.IoIstioUseWaypoint.Name
+	useWaypointNamespace = label.IoIstioUseWaypointNamespace.Name
+	canaryWaypoint       = label.IoIstioUseWaypointCanary.Name
+	canaryNamespace      = label.IoIstioUseWaypointCanaryNamespace.Name
+	dataPlaneMode        = label.IoIstioDataplaneMode.Name
+)
+
+func checkWaypoint(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
+	required := pass.Policy.Waypoint.Mode == policy.ModeRequire
+	if !required && !names(pass.Policy, pass.Rule) || egress(pass.Config, se) == inside {
+		return
+	}
+	namespace := pass.Mesh.Object(analysis.Namespace, "", se.GetNamespace())
+	if namespace == nil && !pass.Mesh.Complete(analysis.Namespace) {
+		pass.NotEvaluated("the labels of the namespace are not known")
+		return
+	}
+	if !isAmbient(pass.Config, namespace) {
+		return
+	}
+	severity := analysis.Off
+	if required {
+		severity = analysis.Error
+	}
+	labels := field.NewPath("metadata", "labels")
+	approved := pass.Policy.Waypoint.Name
+	switch bound := boundTo(se, useWaypoint, useWaypointNamespace); {
+	case bound == "" && (namespace == nil || !isApproved(pass, boundTo(namespace, useWaypoint, useWaypointNamespace))):
+		pass.ReportAs(severity, field.Required(labels.Key(useWaypoint), howTo(approved, "must bind to a waypoint, else requests leave past it")))
+	case bound != "" && !isApproved(pass, bound):
+		pass.ReportAs(severity, field.Invalid(labels.Key(useWaypoint), bound, howTo(approved, "must bind to an egress waypoint")))
+	}
+	if canary := boundTo(se, canaryWaypoint, canaryNamespace); canary != "" && !isApproved(pass, canary) {
+		pass.ReportAs(severity, field.Invalid(labels.Key(canaryWaypoint), canary, howTo(approved, "must bind to an egress waypoint")))
+	}
+}
+
+// howTo says how to bind to a waypoint, after what is wrong.
+func howTo(name, wrong string) string {
+	namespace, waypoint, _ := strings.Cut(name, "/")
+	return fmt.Sprintf("%s; set the labels `%s: %s` and `%s: %s`", wrong, useWaypoint, waypoint, useWaypointNamespace, namespace)
+}
+
+func isAmbient(c *config.Configuration, namespace analysis.Object) bool {
+	if namespace != nil {
+		switch namespace.GetLabels()[dataPlaneMode] {
+		case "ambient":
+			return true
+		case "none":
+			return false
+		}
+	}
+	return c.Mesh.DataPlane == config.DataPlaneAmbient
+}
+
+// boundTo returns namespace/name of the waypoint that labels of an object name,
+// "none" or, if they name none at all, "".
+func boundTo(obj analysis.Object, nameLabel, namespaceLabel string) string {
+	waypoint := obj.GetLabels()[nameLabel]
+	if waypoint == "" || waypoint == "none" {
+		return waypoint
+	}
+	namespace := obj.GetLabels()[namespaceLabel]
+	if namespace == "" {
+		if namespace = obj.GetNamespace(); namespace == "" {
+			namespace = obj.GetName() // the labels are a namespace's
+		}
+	}
+	return namespace + "/" + waypoint
+}
+
+func isApproved(pass *analysis.Pass, waypoint string) bool {
+	return waypoint != "" && (waypoint == pass.Policy.Waypoint.Name || slices.Contains(pass.Config.Mesh.Waypoints, waypoint))
+}
