@@ -28,13 +28,7 @@ func (r *Report) WriteText(w io.Writer, colour bool) error {
 	for i := range r.Findings {
 		t.finding(&r.Findings[i])
 	}
-	for _, n := range r.NotEvaluated {
-		t.printf("%s: %s %s/%s: not evaluated: %s (%s)\n", n.Document.File, n.Document.GVK.Kind,
-			n.Document.Object.GetNamespace(), nameOf(n.Document.Object), n.Reason, n.Rule.Name)
-	}
-	if len(r.NotEvaluated) > 0 {
-		t.printf("\n")
-	}
+	t.notEvaluated(r)
 	t.summary(r)
 	return t.out.Flush()
 }
@@ -107,6 +101,26 @@ func (t *textWriter) summary(r *Report) {
 		}
 	}
 	t.printf("%s in %s: %s\n", plural(r.Objects, "object"), plural(r.Files, "file"), strings.Join(parts, ", "))
+}
+
+// notEvaluated says what could not be told, once for all objects with the same
+// reason: there may be many.
+func (t *textWriter) notEvaluated(r *Report) {
+	type cause struct{ rule, reason string }
+	counts := map[cause]int{}
+	var causes []cause
+	for _, n := range r.NotEvaluated {
+		c := cause{n.Rule.Name, n.Reason}
+		if counts[c]++; counts[c] == 1 {
+			causes = append(causes, c)
+		}
+	}
+	for _, c := range causes {
+		t.printf("%s of %s: %s (%s)\n", t.paint(dim, "not evaluated"), plural(counts[c], "object"), c.reason, c.rule)
+	}
+	if len(causes) > 0 {
+		t.printf("  to have it told, give the rest of the mesh with --context, or say --complete if this is all of it\n\n")
+	}
 }
 
 func (t *textWriter) paintIf(n int, colour, text string) string {

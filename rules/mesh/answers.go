@@ -74,7 +74,7 @@ func (x *Index) HostClaims(kind *analysis.Kind, obj analysis.Object, h string) (
 	if c == nil {
 		return nil, true
 	}
-	q := c.ask(obj, x.scope(obj))
+	q := c.ask(obj, x.scope(obj), x.isNew(obj))
 	if !host.IsWildcard(h) {
 		key := hostKey(h)
 		q.about(key, func(k string) bool { return k == key })
@@ -96,7 +96,7 @@ func (x *Index) HostClaims(kind *analysis.Kind, obj analysis.Object, h string) (
 func (x *Index) PortClaims(obj analysis.Object, port uint32) (older []analysis.Object, complete bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	q := x.portClaims.ask(obj, x.scope(obj))
+	q := x.portClaims.ask(obj, x.scope(obj), x.isNew(obj))
 	key := portKey(port)
 	q.about(key, func(k string) bool { return k == key })
 	return q.answer()
@@ -110,10 +110,17 @@ func (x *Index) AddressClaims(kind *analysis.Kind, obj analysis.Object, p netip.
 	if a == nil || !p.IsValid() {
 		return nil, true
 	}
-	q := a.claims.ask(obj, x.scope(obj))
+	q := a.claims.ask(obj, x.scope(obj), x.isNew(obj))
 	q.anyAge = kind == analysis.Service
 	a.collect(q, p)
 	return q.answer()
+}
+
+// isNew reports whether the object is not in the mesh yet. Its age would not tell:
+// creation times are in seconds.
+func (x *Index) isNew(obj analysis.Object) bool {
+	_, ok := x.objects[analysis.KindOf(obj)][name{obj.GetNamespace(), obj.GetName()}]
+	return !ok
 }
 
 // scope returns who sees an object, also one that is not in the index yet.

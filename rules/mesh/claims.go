@@ -88,6 +88,8 @@ type question struct {
 	claims *claims
 	obj    analysis.Object
 	views  []string
+	// isNew is set if all others are older: the object is not in the mesh yet.
+	isNew bool
 	// anyAge is set if younger objects count too.
 	anyAge bool
 
@@ -96,8 +98,8 @@ type question struct {
 	cut    bool
 }
 
-func (c *claims) ask(obj analysis.Object, seen visibility.Scope) *question {
-	q := &question{claims: c, obj: obj}
+func (c *claims) ask(obj analysis.Object, seen visibility.Scope, isNew bool) *question {
+	q := &question{claims: c, obj: obj, isNew: isNew}
 	switch {
 	case seen.Public:
 		q.views = []string{viewAll}
@@ -138,10 +140,9 @@ func sameObject(a, b analysis.Object) bool {
 }
 
 // isOlder reports whether obj was there before the object that the question is
-// about, which may not be there yet.
+// about.
 func (q *question) isOlder(obj analysis.Object) bool {
-	created := q.obj.GetCreationTimestamp()
-	return created.IsZero() || byAge(obj, q.obj) < 0
+	return q.isNew || byAge(obj, q.obj) < 0
 }
 
 // answer returns the objects found, each once.

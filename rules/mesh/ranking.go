@@ -137,11 +137,25 @@ func (r *ranking[T]) best(namespace string) (none T, ok bool) {
 }
 
 // byAge orders objects as istiod does: the oldest first, then by namespace; then
-// by name, so that the order is the same whatever came first here.
+// by name, so that the order is the same whatever came first here. Objects from
+// files, which have no age, come last.
 func byAge[T metav1.Object](a, b T) int {
 	return cmp.Or(
-		a.GetCreationTimestamp().Compare(b.GetCreationTimestamp().Time),
+		compareAges(a.GetCreationTimestamp(), b.GetCreationTimestamp()),
 		strings.Compare(a.GetNamespace(), b.GetNamespace()),
 		strings.Compare(a.GetName(), b.GetName()),
 	)
+}
+
+func compareAges(a, b metav1.Time) int {
+	switch {
+	case a.IsZero() && b.IsZero():
+		return 0
+	case a.IsZero():
+		return 1
+	case b.IsZero():
+		return -1
+	default:
+		return a.Compare(b.Time)
+	}
 }

@@ -54,7 +54,7 @@ func checkHostOwner(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 		known = known && complete
 		if owner != nil {
 			pass.Report(field.Invalid(path, written, fmt.Sprintf(
-				"must not overlap with a host of %s '%s/%s', which is older; ask its owner to export it to this namespace, or set `exportTo: ['.']` in both",
+				"must not overlap with a host of %s '%s/%s', which had it first; ask its owner to export it to this namespace, or set `exportTo: ['.']` in both",
 				analysis.KindOf(owner).Kind, owner.GetNamespace(), owner.GetName())))
 		}
 	}
