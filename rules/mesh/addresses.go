@@ -38,12 +38,11 @@ func (a *addresses) collect(q *question, p netip.Prefix) {
 	p = mapped(p)
 	for bits, n := range a.lengths[:p.Bits()] {
 		if n > 0 {
-			around := addressKey(netip.PrefixFrom(p.Addr(), bits).Masked())
-			q.about(around, func(key string) bool { return key == around })
+			q.at(addressKey(netip.PrefixFrom(p.Addr(), bits).Masked()))
 		}
 	}
 	first := addressKey(p)
-	q.about(first, func(key string) bool {
+	q.from(first, func(key string) bool {
 		address, ok := netip.AddrFromSlice([]byte(key[:16]))
 		return ok && p.Contains(address)
 	})

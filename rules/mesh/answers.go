@@ -74,10 +74,9 @@ func (x *Index) HostClaims(kind *analysis.Kind, obj analysis.Object, h string) (
 	if c == nil {
 		return nil, true
 	}
-	q := c.ask(obj, x.scope(obj), x.isNew(obj))
+	q := x.question(c, obj)
 	if !host.IsWildcard(h) {
-		key := hostKey(h)
-		q.about(key, func(k string) bool { return k == key })
+		q.at(hostKey(h))
 		return q.answer()
 	}
 	_, base, _ := strings.Cut(h, ".")
@@ -85,9 +84,9 @@ func (x *Index) HostClaims(kind *analysis.Kind, obj analysis.Object, h string) (
 	if base != "" {
 		below = hostKey(base) + "."
 	}
-	q.about(below, func(k string) bool { return strings.HasPrefix(k, below) })
+	q.from(below, func(k string) bool { return strings.HasPrefix(k, below) })
 	if host.IsPartial(h) {
-		q.keep(func(c claim) bool { return host.Covers(h, hostKey(c.key)) })
+		q.keep(func(f found) bool { return host.Covers(h, hostKey(f.key)) })
 	}
 	return q.answer()
 }
@@ -96,9 +95,8 @@ func (x *Index) HostClaims(kind *analysis.Kind, obj analysis.Object, h string) (
 func (x *Index) PortClaims(obj analysis.Object, port uint32) (older []analysis.Object, complete bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	q := x.portClaims.ask(obj, x.scope(obj), x.isNew(obj))
-	key := portKey(port)
-	q.about(key, func(k string) bool { return k == key })
+	q := x.question(x.portClaims, obj)
+	q.at(portKey(port))
 	return q.answer()
 }
 
@@ -110,17 +108,17 @@ func (x *Index) AddressClaims(kind *analysis.Kind, obj analysis.Object, p netip.
 	if a == nil || !p.IsValid() {
 		return nil, true
 	}
-	q := a.claims.ask(obj, x.scope(obj), x.isNew(obj))
+	q := x.question(a.claims, obj)
 	q.anyAge = kind == analysis.Service
 	a.collect(q, p)
 	return q.answer()
 }
 
-// isNew reports whether the object is not in the mesh yet. Its age would not tell:
-// creation times are in seconds.
-func (x *Index) isNew(obj analysis.Object) bool {
-	_, ok := x.objects[analysis.KindOf(obj)][name{obj.GetNamespace(), obj.GetName()}]
-	return !ok
+// question begins a question. That an object is new is told by its not being in
+// the mesh, not by its age: creation times are in seconds.
+func (x *Index) question(c *claims, obj analysis.Object) *question {
+	_, known := x.objects[analysis.KindOf(obj)][name{obj.GetNamespace(), obj.GetName()}]
+	return &question{claims: c, obj: obj, seen: x.scope(obj), isNew: !known}
 }
 
 // scope returns who sees an object, also one that is not in the index yet.

@@ -13,13 +13,17 @@ import (
 	"github.com/sallyport-dev/sallyport/rules/internal/visibility"
 )
 
-// claims are objects in the order of what they claim: a host, a port or a range
-// of addresses, encoded as a string such that everything below a wildcard or in
-// a range is adjacent. The same claim stands in several views, so that no
-// question meets claims that its namespaces do not see.
+// claims are objects by what they claim: a host, a port or a range of addresses,
+// encoded as a string such that everything below a wildcard or in a range is
+// adjacent in order. The same claim stands in several views, so that no question
+// meets claims that its namespaces do not see.
 type claims struct {
-	tree *btree.BTreeG[claim]
+	lists map[slot][]analysis.Object // by age
+	order *btree.BTreeG[slot]
 }
+
+// A slot is a claim in a view.
+type slot struct{ view, key string }
 
 // Views other than that of a namespace.
 const (
@@ -27,55 +31,50 @@ const (
 	viewPublic = "*" // what everybody sees
 )
 
-type claim struct {
-	view, key string
-	object    analysis.Object
-}
-
 // degree of the tree; between 16 and 64 it makes no difference.
 const degree = 32
 
 func newClaims() *claims {
-	return &claims{btree.NewG(degree, func(a, b claim) bool {
-		return cmp.Or(strings.Compare(a.view, b.view), strings.Compare(a.key, b.key), compareClaimants(a.object, b.object)) < 0
-	})}
-}
-
-// compareClaimants orders by age. The nil object comes before all.
-func compareClaimants(a, b analysis.Object) int {
-	switch {
-	case a == nil && b == nil:
-		return 0
-	case a == nil:
-		return -1
-	case b == nil:
-		return 1
-	default:
-		return byAge(a, b)
-	}
-}
-
-func viewsOf(seen visibility.Scope) []string {
-	switch {
-	case seen.Public:
-		return []string{viewAll, viewPublic}
-	case len(seen.Namespaces) == 0:
-		return nil
-	default:
-		return append([]string{viewAll}, seen.Namespaces...)
+	return &claims{
+		lists: map[slot][]analysis.Object{},
+		order: btree.NewG(degree, func(a, b slot) bool {
+			return cmp.Or(strings.Compare(a.view, b.view), strings.Compare(a.key, b.key)) < 0
+		}),
 	}
 }
 
 // set adds the claims of an object, or removes them.
 func (c *claims) set(obj analysis.Object, seen visibility.Scope, keys []string, present bool) {
-	for _, view := range viewsOf(seen) {
+	if seen.Empty() {
+		return
+	}
+	views := append([]string{viewAll}, seen.Namespaces...)
+	if seen.Public {
+		views = append(views, viewPublic)
+	}
+	for _, view := range views {
 		for _, key := range keys {
-			if present {
-				c.tree.ReplaceOrInsert(claim{view, key, obj})
-			} else {
-				c.tree.Delete(claim{view, key, obj})
-			}
+			c.change(slot{view, key}, obj, present)
 		}
+	}
+}
+
+func (c *claims) change(s slot, obj analysis.Object, present bool) {
+	list := c.lists[s]
+	i, found := slices.BinarySearchFunc(list, obj, byAge)
+	switch {
+	case found == present:
+		return
+	case present && len(list) == 0:
+		c.order.ReplaceOrInsert(s)
+		c.lists[s] = []analysis.Object{obj}
+	case present:
+		c.lists[s] = slices.Insert(list, i, obj)
+	case len(list) == 1:
+		c.order.Delete(s)
+		delete(c.lists, s)
+	default:
+		c.lists[s] = slices.Delete(list, i, i+1)
 	}
 }
 
@@ -87,52 +86,78 @@ const maxVisits = 256
 type question struct {
 	claims *claims
 	obj    analysis.Object
-	views  []string
+	seen   visibility.Scope
 	// isNew is set if all others are older: the object is not in the mesh yet.
 	isNew bool
 	// anyAge is set if younger objects count too.
 	anyAge bool
 
-	found  []claim
+	found  []found
 	visits int
 	cut    bool
 }
 
-func (c *claims) ask(obj analysis.Object, seen visibility.Scope, isNew bool) *question {
-	q := &question{claims: c, obj: obj, isNew: isNew}
-	switch {
-	case seen.Public:
-		q.views = []string{viewAll}
-	case len(seen.Namespaces) > 0:
-		q.views = append([]string{viewPublic}, seen.Namespaces...)
-	}
-	return q
+type found struct {
+	key    string
+	object analysis.Object
 }
 
-// about collects the claims from a key on, as long as their keys are within.
-func (q *question) about(from string, within func(key string) bool) {
-	for _, view := range q.views {
-		found := 0
-		q.claims.tree.AscendGreaterOrEqual(claim{view: view, key: from}, func(c claim) bool {
-			if c.view != view || !within(c.key) {
-				return false
-			}
-			if q.visits++; q.visits > maxVisits || found > analysis.MaxClaims {
-				q.cut = true
-				return false
-			}
-			if !sameObject(c.object, q.obj) && (q.anyAge || q.isOlder(c.object)) {
-				q.found = append(q.found, c)
-				found++
-			}
-			return true
-		})
+// views calls f with the views in which there is what some namespace sees that
+// sees the object too.
+func (q *question) views(f func(view string)) {
+	if q.seen.Public {
+		f(viewAll)
+		return
 	}
+	if !q.seen.Empty() {
+		f(viewPublic)
+	}
+	for _, namespace := range q.seen.Namespaces {
+		f(namespace)
+	}
+}
+
+// at collects the claims to a key.
+func (q *question) at(key string) {
+	q.views(func(view string) { q.take(key, q.claims.lists[slot{view, key}]) })
+}
+
+// from collects the claims from a key on, as long as their keys are within.
+func (q *question) from(key string, within func(key string) bool) {
+	q.views(func(view string) {
+		enough := len(q.found) + analysis.MaxClaims
+		q.claims.order.AscendGreaterOrEqual(slot{view, key}, func(s slot) bool {
+			return s.view == view && within(s.key) && q.take(s.key, q.claims.lists[s]) && len(q.found) <= enough
+		})
+	})
+}
+
+// take collects those of a list that count, and reports whether there is room for
+// more visits.
+func (q *question) take(key string, list []analysis.Object) bool {
+	for i, o := range list {
+		if !q.anyAge && !q.isOlder(o) || i > analysis.MaxClaims {
+			return q.visit() // those behind are younger still
+		}
+		if !q.visit() {
+			return false
+		}
+		if !sameObject(o, q.obj) {
+			q.found = append(q.found, found{key, o})
+		}
+	}
+	return true
+}
+
+func (q *question) visit() bool {
+	q.visits++
+	q.cut = q.cut || q.visits > maxVisits
+	return !q.cut
 }
 
 // keep drops what was found but is not wanted.
-func (q *question) keep(wanted func(claim) bool) {
-	q.found = slices.DeleteFunc(q.found, func(c claim) bool { return !wanted(c) })
+func (q *question) keep(wanted func(found) bool) {
+	q.found = slices.DeleteFunc(q.found, func(f found) bool { return !wanted(f) })
 }
 
 func sameObject(a, b analysis.Object) bool {
@@ -147,17 +172,19 @@ func (q *question) isOlder(obj analysis.Object) bool {
 
 // answer returns the objects found, each once.
 func (q *question) answer() (objects []analysis.Object, complete bool) {
-	slices.SortFunc(q.found, func(a, b claim) int {
-		return cmp.Or(strings.Compare(a.key, b.key), byAge(a.object, b.object))
-	})
-	for _, c := range q.found {
-		if slices.ContainsFunc(objects, func(o analysis.Object) bool { return sameObject(o, c.object) }) {
+	if len(q.found) > 1 {
+		slices.SortFunc(q.found, func(a, b found) int {
+			return cmp.Or(strings.Compare(a.key, b.key), byAge(a.object, b.object))
+		})
+	}
+	for _, f := range q.found {
+		if slices.ContainsFunc(objects, func(o analysis.Object) bool { return sameObject(o, f.object) }) {
 			continue
 		}
 		if len(objects) == analysis.MaxClaims {
 			return objects, false
 		}
-		objects = append(objects, c.object)
+		objects = append(objects, f.object)
 	}
 	return objects, !q.cut
 }

@@ -105,8 +105,8 @@ func TestClaims(t *testing.T) {
 		for _, se := range all {
 			x.Delete(analysis.ServiceEntry, se.Namespace, se.Name)
 		}
-		require.Zero(t, x.hostClaims[analysis.ServiceEntry].tree.Len(), "nothing is left behind")
-		require.Zero(t, x.addressClaims[analysis.ServiceEntry].claims.tree.Len(), "nothing is left behind")
+		require.Zero(t, x.hostClaims[analysis.ServiceEntry].order.Len(), "nothing is left behind")
+		require.Zero(t, x.addressClaims[analysis.ServiceEntry].claims.order.Len(), "nothing is left behind")
 		require.Zero(t, x.addressClaims[analysis.ServiceEntry].lengths, "nothing is left behind")
 	}
 }
