@@ -8,6 +8,7 @@ import "github.com/sallyport-dev/sallyport/rules/analysis"
 // Rules are all rules about VirtualServices, in the order of the catalogue.
 var Rules = []*analysis.Rule{
 	gatewayLoop,
+	gatewayDestination,
 	delegate,
 	retries,
 	timeout,

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package virtualservice
+
+import (
+	"fmt"
+	"slices"
+
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/sallyport-dev/sallyport/rules/analysis"
+	"github.com/sallyport-dev/sallyport/rules/config"
+	"github.com/sallyport-dev/sallyport/rules/internal/host"
+)
+
+var gatewayDestination = &analysis.Rule{
+	Name:     "virtualservice/gateway-destination",
+	Severity: analysis.Error,
+	Doc: `egress gateways must forward only to the hosts they are asked for
+
+An egress gateway has rights that its users have not: firewalls let its
+addresses through, and services inside the mesh see its identity instead of the
+caller's. A route at the gateway decides what these rights are used for. It must
+not turn a request for one host into one for another, and never into one for a
+service of the mesh.
+
+The rule looks at routes that apply to the Gateway of a configured egress
+gateway, or to another Gateway that selects the same pods. Their destinations
+must be among the VirtualService's own hosts, or below a wildcard among these,
+or be allowed by hosts.allowed of the policy, on that port. A wildcard that is
+bare, partial or reaches across a public suffix, such as '*.com', counts for
+nothing here. A destination inside the mesh is reported in any case. Routes of
+delegates are looked at where they are delegated to. VirtualServices in the
+platform's namespaces are left alone, and so are destinations without weight
+beside others.
+
+Lead requests for a host to that host. Where hosts stand in for each other, have
+them allowed.`,
+	Reads: []*analysis.Kind{analysis.ServiceEntry, analysis.VirtualService, analysis.Gateway},
+	Run:   analysis.On(checkGatewayDestination),
+}
+
+func checkGatewayDestination(pass *analysis.Pass, vs *networkingv1.VirtualService) {
+	if len(pass.Config.Mesh.EgressGateways) == 0 || pass.Config.IsPlatform(vs.GetNamespace()) {
+		return
+	}
+	own := ownHosts(&pass.Config.Mesh, vs)
+	for h := range hops(pass, vs) {
+		internal := host.Internal(h.host, &pass.Config.Mesh, nil)
+		if !internal && slices.ContainsFunc(own, func(o string) bool { return o == h.host || host.Approves(o, h.host) }) {
+			continue
+		}
+		if !internal && isApproved(pass.Policy, h.host, portsOf(h.Destination, pass.Mesh.ServiceEntry(h.namespace, h.host)), anyHost) {
+			continue
+		}
+		g, ok := egressGateway(pass, h.Gateways, anyGateway)
+		switch {
+		case g == nil && !ok:
+			pass.NotEvaluated(unknownGateways)
+		case g == nil:
+		case internal:
+			pass.Report(field.Invalid(h.path, h.host, fmt.Sprintf(
+				"must not be inside the mesh, whose services the egress gateway '%s' would reach with its own identity; give this route matches with `gateways: [mesh]`", g.Name)))
+		default:
+			pass.Report(field.Invalid(h.path, h.host, fmt.Sprintf(
+				"must be one of the VirtualService's hosts on the egress gateway '%s', or be added to `hosts.allowed` of the EgressPolicy", g.Name)))
+		}
+	}
+}
+
+// ownHosts returns the hosts that stand for themselves and what is below them.
+func ownHosts(mesh *config.Mesh, vs *networkingv1.VirtualService) []string {
+	var own []string
+	for _, h := range vs.Spec.GetHosts() {
+		h = host.Expand(h, vs.GetNamespace(), mesh.ClusterDomain)
+		if host.IsPartial(h) || host.PublicSuffix(h) != "" {
+			continue
+		}
+		own = append(own, h)
+	}
+	return own
+}
