@@ -92,7 +92,7 @@ func delegated(pass *analysis.Pass, vs *networkingv1.VirtualService) iter.Seq2[*
 	}
 }
 
-func gatewaysOf(matches []*networking.HTTPMatchRequest) [][]string {
+func gatewaysOf[M interface{ GetGateways() []string }](matches []M) [][]string {
 	var all [][]string
 	for _, m := range matches {
 		all = append(all, m.GetGateways())

@@ -11,6 +11,7 @@ var Rules = []*analysis.Rule{
 	gatewayDestination,
 	gatewayResolution,
 	delegate,
+	protocol,
 	retries,
 	timeout,
 }
