@@ -9,6 +9,7 @@ import "github.com/sallyport-dev/sallyport/rules/analysis"
 var Rules = []*analysis.Rule{
 	gatewayLoop,
 	gatewayDestination,
+	gatewayBypass,
 	gatewayResolution,
 	delegate,
 	protocol,

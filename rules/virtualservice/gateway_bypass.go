@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package virtualservice
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/sallyport-dev/sallyport/rules/analysis"
+	"github.com/sallyport-dev/sallyport/rules/config"
+	"github.com/sallyport-dev/sallyport/rules/internal/host"
+	"github.com/sallyport-dev/sallyport/rules/internal/port"
+	"github.com/sallyport-dev/sallyport/rules/internal/route"
+	"github.com/sallyport-dev/sallyport/rules/internal/visibility"
+	"github.com/sallyport-dev/sallyport/rules/policy"
+)
+
+var gatewayBypass = &analysis.Rule{
+	Name:     "virtualservice/gateway-bypass",
+	Severity: analysis.Off,
+	Doc: `external hosts must be reached through the egress gateway
+
+Where traffic has to leave by an egress gateway, so that it is seen and
+authorized there, a sidecar must not connect to an external host itself.
+
+The rule denies where a policy's gateway has mode Require, and is silent
+elsewhere unless a policy gives it an action. In a VirtualService that sidecars
+use it looks at the routes that apply to them, also by delegates: none may lead
+to an external host. Routes of gateways are left alone, and so are destinations
+without weight beside others, and mirrors, which virtualservice/external-mirror
+is about.
+
+In a ServiceEntry it looks at each external host that is no wildcard, and at the
+VirtualService that the namespace applies to it. That must lead each port to the
+Service of a configured egress gateway by a route of the port's protocol: an
+http route leaves TLS on port 443 going straight out. So create the
+VirtualService before the ServiceEntry. Ports with UDP, which Istio does not
+handle, are passed over, and so are ServiceEntries that only the namespaces of
+egress gateways see.
+
+Hosts that hosts.allowed of the policy has with 'direct: true', on these ports,
+may be reached without the gateway. Hosts inside the mesh never are meant.
+
+All this keeps well-behaved workloads on the way. A workload that is not can go
+around its sidecar: only a NetworkPolicy that lets nothing but the gateway out
+makes the way the only one.`,
+	Reads: []*analysis.Kind{analysis.ServiceEntry, analysis.VirtualService},
+	Run:   slices.Concat(analysis.On(checkRouteBypass), analysis.On(checkHostBypass)),
+}
+
+// bypassSeverity returns how grave a bypass is in the policy's namespaces; ok is
+// false if nobody asks for the rule there.
+func bypassSeverity(pass *analysis.Pass) (severity analysis.Severity, ok bool) {
+	if pass.Policy.Gateway.Mode == policy.ModeRequire {
+		return analysis.Error, true
+	}
+	_, ok = pass.Policy.Rules[pass.Rule.Name]
+	return analysis.Off, ok
+}
+
+func checkRouteBypass(pass *analysis.Pass, vs *networkingv1.VirtualService) {
+	severity, ok := bypassSeverity(pass)
+	if !ok || !route.AppliesToMesh(vs) {
+		return
+	}
+	for h := range hops(pass, vs) {
+		if !slices.Contains(h.Gateways, route.Mesh) {
+			continue
+		}
+		se, external := route.External(pass.Config, pass.Mesh, h.namespace, h.Destination)
+		if !external || isApproved(pass.Policy, h.host, portsOf(h.Destination, se), isDirect) {
+			continue
+		}
+		pass.ReportAs(severity, field.Invalid(h.path, h.host, fmt.Sprintf(
+			"must not be reached by sidecars directly; let them use %s, and lead the host on from there", gatewayToUse(pass))))
+	}
+}
+
+func checkHostBypass(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
+	severity, ok := bypassSeverity(pass)
+	if !ok || isForGateways(pass.Config, se) {
+		return
+	}
+	path := field.NewPath("spec", "hosts")
+	for i, h := range se.Spec.GetHosts() {
+		h = host.Normal(h)
+		if h == "" || host.IsWildcard(h) || host.Internal(h, &pass.Config.Mesh, nil) {
+			continue
+		}
+		direct := directPorts(pass, se, h)
+		switch {
+		case len(direct) == 0:
+		case len(pass.Config.Mesh.EgressGateways) == 0:
+			pass.NotEvaluated("no egressGateways are configured")
+			return
+		case pass.Mesh.VirtualService(se.GetNamespace(), h) == nil && !pass.Mesh.Complete(analysis.VirtualService):
+			pass.NotEvaluated("the VirtualServices of the mesh are not known to tell which hosts are led through a gateway")
+			return
+		default:
+			pass.ReportAs(severity, field.Invalid(path.Index(i), h, fmt.Sprintf(
+				"must not be reached by sidecars directly on %s; first create a VirtualService that leads these ports to %s", strings.Join(direct, ", "), gatewayToUse(pass))))
+		}
+	}
+}
+
+// gatewayToUse says which egress gateway the policy wants, and where it is.
+func gatewayToUse(pass *analysis.Pass) string {
+	name := pass.Policy.Gateway.Name
+	for _, g := range pass.Config.Mesh.EgressGateways {
+		if g.Name == name {
+			return fmt.Sprintf("the egress gateway '%s', Service '%s'", name, g.Service)
+		}
+	}
+	return fmt.Sprintf("the egress gateway '%s'", name)
+}
+
+// isForGateways reports whether no workloads see a ServiceEntry but egress
+// gateways.
+func isForGateways(cfg *config.Configuration, se *networkingv1.ServiceEntry) bool {
+	scope := visibility.OfServiceEntry(cfg, se)
+	return !scope.Public && !slices.ContainsFunc(scope.Namespaces, func(namespace string) bool {
+		return !slices.ContainsFunc(cfg.Mesh.EgressGateways, func(g config.EgressGateway) bool { return namespaceOf(&g) == namespace })
+	})
+}
+
+// directPorts returns the ports, with protocols, on which sidecars of the
+// ServiceEntry's namespace connect to a host of it themselves, and may not.
+func directPorts(pass *analysis.Pass, se *networkingv1.ServiceEntry, h string) []string {
+	var led ledPorts
+	if vs := pass.Mesh.VirtualService(se.GetNamespace(), h); vs != nil {
+		led = portsToGateway(pass, vs, h)
+	}
+	var direct []string
+	for _, p := range se.Spec.GetPorts() {
+		sp := spokenPort{p.GetNumber(), port.Parse(p.GetProtocol())}
+		if sp.protocol == port.UDP || led.has(sp) || isApproved(pass.Policy, h, []uint32{sp.number}, isDirect) {
+			continue
+		}
+		direct = append(direct, sp.String())
+	}
+	return direct
+}
+
+// ledPorts are the ports that routes lead to an egress gateway, by the kind of
+// route.
+type ledPorts struct{ http, tls, tcp portSet }
+
+func portsToGateway(pass *analysis.Pass, vs *networkingv1.VirtualService, name string) ledPorts {
+	var led ledPorts
+	for h := range hops(pass, vs) {
+		if !slices.Contains(h.Gateways, route.Mesh) || gatewayByService(pass.Config, h.namespace, h.Destination) == nil {
+			continue
+		}
+		switch {
+		case h.HTTP != nil:
+			led.http.add(portsOfMatches(h.HTTP.GetMatch()))
+		case h.TLS != nil:
+			for _, m := range h.TLS.GetMatch() {
+				if slices.ContainsFunc(m.GetSniHosts(), func(sni string) bool { return host.Covers(host.Normal(sni), name) }) {
+					led.tls.add(portsOfMatches([]portMatch{m}))
+				}
+			}
+		case h.TCP != nil:
+			led.tcp.add(portsOfMatches(h.TCP.GetMatch()))
+		}
+	}
+	return led
+}
+
+// has reports whether all that may come to the port is led: without a protocol
+// that is HTTP and everything else.
+func (l *ledPorts) has(p spokenPort) bool {
+	switch {
+	case p.protocol.TLSLike():
+		return l.tls.has(p.number)
+	case p.protocol.HTTPLike():
+		return l.http.has(p.number)
+	case p.protocol == port.Sniffed:
+		return l.http.has(p.number) && l.tcp.has(p.number)
+	default:
+		return l.tcp.has(p.number)
+	}
+}
