@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/sallyport-dev/sallyport/rules/analysis"
+	"github.com/sallyport-dev/sallyport/rules/egress"
 	"github.com/sallyport-dev/sallyport/rules/mutate"
 	"github.com/sallyport-dev/sallyport/rules/serviceentry"
 	"github.com/sallyport-dev/sallyport/rules/virtualservice"
@@ -15,6 +16,7 @@ import (
 
 // All are all rules, in the order of the catalogue and of output.
 var All = slices.Concat(
+	egress.Rules,
 	serviceentry.Rules,
 	virtualservice.Rules,
 )

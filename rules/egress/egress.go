@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package egress holds the rules that are about several kinds of objects alike:
+// how they are spelled, and who sees them.
+package egress
+
+import "github.com/sallyport-dev/sallyport/rules/analysis"
+
+// Rules are the rules of this package, in the order of the catalogue.
+var Rules = []*analysis.Rule{
+	canonicalHost,
+}
