@@ -36,8 +36,12 @@ func OfVirtualService(c *config.Configuration, vs *networkingv1.VirtualService) 
 }
 
 // OfDestinationRule returns who sees a DestinationRule besides its own
-// namespace, where all apply.
+// namespace, where all apply. One for some workloads stays there in any case
+// (setDestinationRules).
 func OfDestinationRule(c *config.Configuration, dr *networkingv1.DestinationRule) Scope {
+	if dr.Spec.GetWorkloadSelector() != nil {
+		return Scope{Namespaces: []string{dr.GetNamespace()}}
+	}
 	return scope(dr.GetNamespace(), dr.Spec.GetExportTo(), c.Mesh.DefaultExportTo.DestinationRule)
 }
 
