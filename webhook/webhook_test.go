@@ -28,9 +28,9 @@ import (
 // The objects of the tests.
 const (
 	cleanEntry = `{"apiVersion":"networking.istio.io/v1","kind":"ServiceEntry","metadata":{"name":"api","namespace":"shop"},` +
-		`"spec":{"hosts":["api.example.com"],"location":"MESH_EXTERNAL","resolution":"DNS","ports":[{"name":"https","number":443,"protocol":"HTTPS"}]}}`
+		`"spec":{"hosts":["api.example.com"],"exportTo":["."],"location":"MESH_EXTERNAL","resolution":"DNS","ports":[{"name":"https","number":443,"protocol":"HTTPS"}]}}`
 	wildcardEntry = `{"apiVersion":"networking.istio.io/v1","kind":"ServiceEntry","metadata":{"name":"all","namespace":"shop"},` +
-		`"spec":{"hosts":["*.example.com"],"ports":[{"name":"https","number":443,"protocol":"HTTPS"}]}}`
+		`"spec":{"hosts":["*.example.com"],"exportTo":["."],"ports":[{"name":"https","number":443,"protocol":"HTTPS"}]}}`
 	bareRoute = `{"apiVersion":"networking.istio.io/v1","kind":"VirtualService","metadata":{"name":"api","namespace":"shop"},` +
 		`"spec":{"hosts":["api.example.com"],"http":[{"route":[{"destination":{"host":"api.example.com"}}]}]}}`
 )

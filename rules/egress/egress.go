@@ -9,4 +9,5 @@ import "github.com/sallyport-dev/sallyport/rules/analysis"
 // Rules are the rules of this package, in the order of the catalogue.
 var Rules = []*analysis.Rule{
 	canonicalHost,
+	exportScope,
 }
