@@ -35,6 +35,7 @@ metadata:
   %s
 spec:
   hosts: ["*.example.com"]
+  exportTo: [.]
   ports:
   - {number: 443, name: https, protocol: HTTPS}
 `
@@ -58,7 +59,8 @@ metadata:
 spec:
   hosts:
   - www.example.com
-  exportTo: []
+  exportTo: [.]
+  gateways: []
   http:
   - retries:
       attempts: 1
