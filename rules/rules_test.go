@@ -19,7 +19,7 @@ func TestAll(t *testing.T) {
 	for _, k := range Reads() {
 		kinds = append(kinds, k.Kind)
 	}
-	require.Equal(t, []string{"ServiceEntry", "VirtualService", "DestinationRule", "Service", "Namespace"}, kinds)
+	require.Equal(t, []string{"ServiceEntry", "VirtualService", "DestinationRule", "Gateway", "Service", "Namespace"}, kinds)
 }
 
 // TestAllowCases: no rule's good example is another rule's bad one.
