@@ -61,8 +61,9 @@ type Case struct {
 	Document *manifest.Document
 	// Old is the object before the update, or nil.
 	Old analysis.Object
-	// Config, Policy and Index are what the case is judged by. The object
-	// itself is part of the mesh.
+	// Config, Policy and Index are what the case is judged by. As in admission
+	// the object itself is part of the mesh only if it was there before: if it
+	// is updated, or has a creationTimestamp.
 	Config *config.Configuration
 	Policy *policy.Policy
 	Index  *mesh.Index
@@ -225,7 +226,9 @@ func (a *sections) fillMesh(c *Case) error {
 			c.Index.Set(doc.Object)
 		}
 	}
-	c.Index.Set(c.Document.Object)
+	if created := c.Document.Object.GetCreationTimestamp(); c.Old != nil || !created.IsZero() {
+		c.Index.Set(c.Document.Object)
+	}
 	c.Index.SetComplete(analysis.Kinds()...)
 	return nil
 }
