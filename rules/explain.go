@@ -3,6 +3,7 @@
 package rules
 
 import (
+	"cmp"
 	"embed"
 	"fmt"
 	"path"
@@ -59,7 +60,7 @@ func explainRule(r *analysis.Rule) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s\n\n", r.Name, r.Doc)
 	fmt.Fprintf(&b, "Checks %s; %s.%s\n", kindNames(r.Kinds()), defaults[r.Severity], reads(r.Reads))
-	if example := firstCase(r.Name, "deny/"); example != "" {
+	if example := cmp.Or(firstCase(r.Name, "offline/"), firstCase(r.Name, "deny/")); example != "" {
 		fmt.Fprintf(&b, "\nDenied, for example:\n\n%s", indent(example))
 	}
 	if example := firstCase(r.Name, "allow/"); example != "" {

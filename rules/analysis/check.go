@@ -210,8 +210,12 @@ func runRule(c ruleCheck, obj Object, in *Input, res *Result) {
 			res.Panics = append(res.Panics, &PanicError{Name: c.rule.Name, Value: v, Stack: debug.Stack()})
 		}
 	}()
-	c.run(&Pass{
+	pass := &Pass{
 		Rule: c.rule, Policy: in.Policy, Config: in.Config, Mesh: in.Mesh,
 		obj: obj, findings: &res.Findings, notEvaluated: &res.NotEvaluated,
-	}, obj)
+	}
+	if obj == in.Object {
+		pass.Unknown = in.Unknown
+	}
+	c.run(pass, obj)
 }

@@ -3,7 +3,9 @@
 package analysis
 
 import (
+	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
@@ -27,8 +29,36 @@ type Input struct {
 	Config *config.Configuration
 	// Mesh knows the other objects; nil knows none. // optional
 	Mesh Mesh
+	// Unknown is what somebody wrote that Object, as the API server keeps it,
+	// does not have. Only a file can tell. // optional
+	Unknown []UnknownField
 	// Now decides what has begun and what has expired.
 	Now time.Time
+}
+
+// An UnknownField is a field or a value of an object, as somebody wrote it, that
+// the schema of its kind does not have.
+type UnknownField struct {
+	// Path of the field.
+	Path *field.Path
+	// Suggestion is the field that was probably meant, or empty.
+	Suggestion string
+	// Value is that of a field that there is, but that can only have one of
+	// those in Supported. Both are empty for a field that there is not.
+	Value     string
+	Supported []string
+}
+
+// String says what is unknown.
+func (u UnknownField) String() string {
+	switch {
+	case len(u.Supported) > 0:
+		return fmt.Sprintf("%s: unknown value %q, must be one of %s", u.Path, u.Value, strings.Join(u.Supported, ", "))
+	case u.Suggestion != "":
+		return fmt.Sprintf("unknown field %q, did you mean %q?", u.Path, u.Suggestion)
+	default:
+		return fmt.Sprintf("unknown field %q", u.Path)
+	}
 }
 
 func (in *Input) withDefaults() Input {
@@ -116,6 +146,8 @@ type Pass struct {
 	Policy *policy.Policy
 	Config *config.Configuration
 	Mesh   Mesh
+	// Unknown is what somebody wrote that the object does not have.
+	Unknown []UnknownField
 
 	obj          Object
 	findings     *[]Finding

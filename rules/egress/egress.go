@@ -8,6 +8,7 @@ import "github.com/sallyport-dev/sallyport/rules/analysis"
 
 // Rules are the rules of this package, in the order of the catalogue.
 var Rules = []*analysis.Rule{
+	unknownField,
 	canonicalHost,
 	exportScope,
 }

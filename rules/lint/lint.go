@@ -118,7 +118,7 @@ func (l *Linter) Report() *Report {
 func (l *Linter) judge(doc *manifest.Document, r *Report) {
 	in := analysis.Input{
 		Object: doc.Object, Config: l.opts.Config, Mesh: l.index, Now: l.opts.Now,
-		Policy: l.opts.PolicyFor(doc.Object.GetNamespace()),
+		Policy: l.opts.PolicyFor(doc.Object.GetNamespace()), Unknown: doc.Unknown,
 	}
 	if _, err := analysis.Mutate(l.opts.Mutators, in); err != nil {
 		r.Panics = append(r.Panics, err)

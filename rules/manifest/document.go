@@ -20,12 +20,15 @@ type Document struct {
 	GVK schema.GroupVersionKind
 	// Kind is nil for kinds that Sallyport does not know; then so is Object.
 	Kind *analysis.Kind
-	// Object is the typed object.
+	// Object is the typed object, as the API server would keep it.
 	Object analysis.Object
 	// Raw is the object as JSON, as kubectl would send it.
 	Raw []byte
-	// Problems are unknown fields and the like: the API server would refuse
-	// or drop them, so that the cluster has another object than the file.
+	// Unknown are fields of the spec that the API server would drop, and values
+	// that it would refuse, although Istio's decoder may take them.
+	Unknown []analysis.UnknownField
+	// Problems are unknown fields around the spec, and values in it that cannot
+	// be what they are written as.
 	Problems []*Error
 
 	node *yaml.Node

@@ -15,10 +15,11 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
-	"k8s.io/apimachinery/pkg/runtime/schema"
+	apischema "k8s.io/apimachinery/pkg/runtime/schema"
 	kyaml "sigs.k8s.io/yaml"
 
 	"github.com/sallyport-dev/sallyport/rules/analysis"
+	"github.com/sallyport-dev/sallyport/rules/internal/schema"
 )
 
 // Documents yields the objects of a YAML or JSON file: each document, and each
@@ -218,7 +219,7 @@ func (d *Document) identify() error {
 	if version == nil || kind == nil || json.Unmarshal(d.Raw, &head) != nil || head.APIVersion == "" || head.Kind == "" {
 		return d.errorAt(d.node, "the document has no apiVersion and kind")
 	}
-	d.GVK = schema.FromAPIVersionAndKind(head.APIVersion, head.Kind)
+	d.GVK = apischema.FromAPIVersionAndKind(head.APIVersion, head.Kind)
 	d.Kind = analysis.KindFor(d.GVK)
 	if d.Kind == nil {
 		for _, k := range analysis.Kinds() {
@@ -238,12 +239,21 @@ func (d *Document) decode() iter.Seq2[*Document, error] {
 			yield(d, nil)
 			return
 		}
-		obj, err := Decode(d.GVK, d.Raw)
-		d.Problems = d.unknownFields()
+		raw := d.Raw
+		if schema.Has(d.Kind) {
+			d.Problems = d.outerProblems()
+			var misfits []*Error
+			raw, misfits = d.prune()
+			d.Problems = append(d.Problems, misfits...)
+		}
+		obj, err := Decode(d.GVK, raw)
 		if err == nil {
 			d.Object = obj
 			yield(d, nil)
 			return
+		}
+		for _, u := range d.Unknown {
+			d.Problems = append(d.Problems, d.errorAtPath(u.Path, u.String()))
 		}
 		if len(d.Problems) == 0 {
 			yield(nil, d.errorAt(d.node, fmt.Sprintf("%s cannot be decoded: %v", d.GVK.Kind, err)))

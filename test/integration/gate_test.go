@@ -159,6 +159,16 @@ func TestOldViolation(t *testing.T) {
 	require.NotContains(t, message, `Invalid value: "*.example.com"`)
 }
 
+// TestDroppedField: what the API server drops without a word is told, since
+// kubectl apply has kept it.
+func TestDroppedField(t *testing.T) {
+	ns := newNamespace(t)
+	object := strings.Replace(fmt.Sprintf(cleanEntry, "v1"), "spec:", "spec:\n  export_to: [.]", 1)
+	out := kubectl(t, object, "apply", "--validate=ignore", "-n", ns, "-f", "-")
+	require.Contains(t, out.stderr, "Warning: egress/unknown-field: spec.export_to: was applied but dropped")
+	require.Empty(t, get(t, ns, "serviceentry", "api", "{.spec.export_to}"))
+}
+
 // TestMessage pins what somebody reads who was refused.
 func TestMessage(t *testing.T) {
 	ns := newNamespace(t)

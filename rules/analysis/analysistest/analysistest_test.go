@@ -62,6 +62,7 @@ func TestSlips(t *testing.T) {
 		{"an unknown section", noBad(hosts), allowed + "-- allowed/b.yaml --\n", "is no section of such an archive"},
 		{"a section twice", noBad(hosts), allowed + allowed, "stands twice"},
 		{"an unknown field", noBad(hosts), strings.Replace(allowed, "hosts", "hots", 1), `unknown field "spec.hots", did you mean "hosts"?`},
+		{"an unknown field in a file", noBad(hosts), allowed + denied + strings.NewReplacer("allow/", "offline/", "hosts", "hots").Replace(allowed), "offline/a.yaml: denied is false"},
 		{"no namespace", noBad(hosts), strings.Replace(allowed, ", namespace: shop", "", 1), "has no namespace"},
 		{"two objects", noBad(hosts), allowed + "---\n" + strings.TrimPrefix(allowed, "-- allow/a.yaml --\n"), "has 2 objects, want 1"},
 		{"a bad expectation", noBad(hosts), allowed + strings.Replace(denied, "`hosts", "`(hosts", 1), "error parsing regexp"},

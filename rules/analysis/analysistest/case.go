@@ -8,6 +8,7 @@
 //
 //	allow/NAME.yaml   an object in which the rule denies nothing
 //	deny/NAME.yaml    an object that the rule denies
+//	offline/NAME.yaml the same, but one that no API server takes or keeps // optional
 //	old/NAME.yaml     the object before the update of the same NAME // optional
 //	mesh/NAME.yaml    other objects of the mesh, of all cases // optional
 //	policy.yaml       EgressPolicies, EgressExemptions, Namespaces // optional
@@ -53,7 +54,7 @@ type Case struct {
 	Rule string
 	// Name is the section's, such as "deny/wildcard.yaml".
 	Name string
-	// Deny is set for the cases under deny/.
+	// Deny is set for the cases under deny/ and offline/.
 	Deny bool
 	// Data is the object as written, with the comments.
 	Data []byte
@@ -77,6 +78,7 @@ type Case struct {
 func (c *Case) Input() analysis.Input {
 	return analysis.Input{
 		Object: c.Document.Object, Old: c.Old, Policy: c.Policy, Config: c.Config, Mesh: c.Index, Now: Now,
+		Unknown: c.Document.Unknown,
 	}
 }
 
@@ -106,7 +108,7 @@ func Load(rule string, archive []byte, folders ...string) ([]*Case, error) {
 				return nil, fmt.Errorf("%s: %s: %w", rule, name, err)
 			}
 			cases = append(cases, c)
-		case slices.Contains([]string{"mesh", "old", "out"}, folder) || file == "policy.yaml" || file == "config.yaml":
+		case slices.Contains([]string{"mesh", "old", "out", offline}, folder) || file == "policy.yaml" || file == "config.yaml":
 		default:
 			return nil, fmt.Errorf("%s: %s is no section of such an archive", rule, name)
 		}
@@ -114,13 +116,19 @@ func Load(rule string, archive []byte, folders ...string) ([]*Case, error) {
 	return cases, nil
 }
 
+// offline is the folder of the cases that only files can have.
+const offline = "offline"
+
+func isOffline(name string) bool { return strings.HasPrefix(name, offline+"/") }
+
 type sections struct {
 	names []string
 	files map[string][]byte
 }
 
 func (a *sections) load(rule, name string) (*Case, error) {
-	c := &Case{Rule: rule, Name: name, Deny: strings.HasPrefix(name, "deny/"), Data: a.files[name]}
+	c := &Case{Rule: rule, Name: name, Data: a.files[name]}
+	c.Deny = strings.HasPrefix(name, "deny/") || isOffline(name)
 	base := strings.TrimSuffix(name, ".yaml")
 	c.PolicyData = a.first(base+".policy.yaml", "policy.yaml")
 	c.ConfigData = a.first(base+".config.yaml", "config.yaml")
@@ -175,6 +183,8 @@ func readAll(name string, data []byte) ([]*manifest.Document, error) {
 			return nil, fmt.Errorf("%s: %s is no kind that rules know", name, doc.GVK)
 		case len(doc.Problems) > 0:
 			return nil, doc.Problems[0]
+		case len(doc.Unknown) > 0 && !isOffline(name):
+			return nil, fmt.Errorf("%s: %s", name, doc.Unknown[0])
 		case doc.Object.GetNamespace() == "" && !doc.Kind.ClusterScoped:
 			return nil, fmt.Errorf("%s: the object has no namespace", name)
 		}

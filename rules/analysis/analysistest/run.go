@@ -107,7 +107,7 @@ func unmatched(names []string, archives map[string][]byte) []error {
 
 // checkRule returns what is wrong with a rule or with its cases.
 func checkRule(r *analysis.Rule, archive []byte) []error {
-	cases, err := Load(r.Name, archive, "allow", "deny")
+	cases, err := Load(r.Name, archive, "allow", "deny", offline)
 	if err != nil {
 		return []error{err}
 	}
