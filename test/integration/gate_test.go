@@ -23,6 +23,7 @@ metadata:
   name: api
 spec:
   hosts: [api.example.com]
+  exportTo: [.]
   location: MESH_EXTERNAL
   resolution: DNS
   ports:
@@ -46,6 +47,7 @@ metadata:
   name: api
 spec:
   hosts: [api.example.com]
+  exportTo: [.]
   http:
   - route:
     - destination:
@@ -58,18 +60,18 @@ metadata:
   name: complete
 spec:
   hosts:
-  - www.example.com
+  - www.example.org
   exportTo: [.]
   gateways: []
   http:
   - retries:
       attempts: 1
       perTryTimeout: 2.0s
-      retryOn: 5xx
+      retryOn: connect-failure
     timeout: 5.0s
     route:
     - destination:
-        host: www.example.com
+        host: www.example.org
         port:
           number: 80
       weight: 100
