@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"golang.org/x/tools/txtar"
@@ -60,11 +61,8 @@ func explainRule(r *analysis.Rule) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s\n\n", r.Name, r.Doc)
 	fmt.Fprintf(&b, "Checks %s; %s.%s\n", kindNames(r.Kinds()), defaults[r.Severity], reads(r.Reads))
-	if example := cmp.Or(firstCase(r.Name, "offline/"), firstCase(r.Name, "deny/")); example != "" {
-		fmt.Fprintf(&b, "\nDenied, for example:\n\n%s", indent(example))
-	}
-	if example := firstCase(r.Name, "allow/"); example != "" {
-		fmt.Fprintf(&b, "\nAllowed, for example:\n\n%s", indent(example))
+	for _, e := range examplesOf(r) {
+		fmt.Fprintf(&b, "\n%s, for example:\n\n%s", e.verdict, indent(e.object))
 	}
 	return b.String()
 }
@@ -72,11 +70,35 @@ func explainRule(r *analysis.Rule) string {
 func explainMutator(m *analysis.Mutator) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s\n\nChanges %s.%s\n", m.Name, m.Doc, m.Kind().Kind, reads(m.Reads))
-	if before := firstCase(m.Name, "in/"); before != "" {
-		fmt.Fprintf(&b, "\nFor example, this:\n\n%s\nbecomes this:\n\n%s", indent(before), indent(firstCase(m.Name, "out/")))
+	if before, after := firstCase(m.Name, "in/", everything), firstCase(m.Name, "out/", everything); before != "" {
+		fmt.Fprintf(&b, "\nFor example, this:\n\n%s\nbecomes this:\n\n%s", indent(before), indent(after))
 	}
 	return b.String()
 }
+
+// An example is a tested case and what becomes of it.
+type example struct{ verdict, object string }
+
+// examplesOf returns the first case of each verdict that a rule comes to.
+func examplesOf(r *analysis.Rule) []example {
+	warns := func(data string) bool { return strings.Contains(data, " # warn `") }
+	denied := cmp.Or(firstCase(r.Name, "offline/", everything), firstCase(r.Name, "deny/", everything))
+	if r.Severity == analysis.Warning {
+		denied = cmp.Or(firstCase(r.Name, "allow/", warns), denied)
+	}
+	verdict := "Denied"
+	switch r.Severity {
+	case analysis.Warning:
+		verdict = "Warned about"
+	case analysis.Off:
+		verdict = "Denied where a policy says so"
+	case analysis.Error:
+	}
+	allowed := firstCase(r.Name, "allow/", func(data string) bool { return !warns(data) })
+	return slices.DeleteFunc([]example{{verdict, denied}, {"Allowed", allowed}}, func(e example) bool { return e.object == "" })
+}
+
+func everything(string) bool { return true }
 
 func kindNames(kinds []*analysis.Kind) string {
 	var names []string
@@ -95,16 +117,16 @@ func reads(kinds []*analysis.Kind) string {
 
 var expectation = regexp.MustCompile("\\s+# (want|warn|audit) `.*")
 
-// firstCase returns the first case in a folder of the archive, without the
-// comments that are for the tests.
-func firstCase(name, folder string) string {
+// firstCase returns the first case in a folder of the archive that is as wanted,
+// without the comments that are for the tests.
+func firstCase(name, folder string, wanted func(data string) bool) string {
 	file := path.Join(path.Dir(name), "testdata", strings.ReplaceAll(path.Base(name), "-", "_")+".txtar")
 	data, err := Cases.ReadFile(file)
 	if err != nil {
 		return ""
 	}
 	for _, f := range txtar.Parse(data).Files {
-		if strings.HasPrefix(f.Name, folder) && strings.Count(f.Name, ".") == 1 {
+		if strings.HasPrefix(f.Name, folder) && strings.Count(f.Name, ".") == 1 && wanted(string(f.Data)) {
 			return expectation.ReplaceAllString(string(f.Data), "  # <- here")
 		}
 	}

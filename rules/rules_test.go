@@ -3,6 +3,7 @@
 package rules
 
 import (
+	"flag"
 	"os"
 	"path"
 	"testing"
@@ -31,4 +32,36 @@ func TestAllowCases(t *testing.T) {
 		archives[r.Name] = found[path.Base(r.Name)]
 	}
 	analysistest.RunAll(t, All, archives)
+}
+
+var update = flag.Bool("update", false, "write the generated files")
+
+// TestReadme: the catalogue says what the rules say.
+func TestReadme(t *testing.T) {
+	if *update {
+		require.NoError(t, os.WriteFile("README.md", []byte(Readme()), 0o600))
+		return
+	}
+	written, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	require.True(t, Readme() == string(written), "rules/README.md is out of date; run make generate")
+}
+
+// TestExplain: every rule has an example of each verdict, and none shows the
+// comments that are for tests.
+func TestExplain(t *testing.T) {
+	for _, r := range All {
+		text, ok := Explain(r.Name)
+		require.True(t, ok)
+		require.Len(t, examplesOf(r), 2, r.Name)
+		require.Contains(t, text, "# <- here", r.Name)
+		require.NotContains(t, text, "# want", r.Name)
+	}
+	for _, m := range Mutators {
+		text, ok := Explain(m.Name)
+		require.True(t, ok)
+		require.Contains(t, text, "becomes this", m.Name)
+	}
+	_, ok := Explain("serviceentry/none")
+	require.False(t, ok)
 }
