@@ -12,6 +12,7 @@ import (
 	"github.com/sallyport-dev/sallyport/rules/analysis"
 	"github.com/sallyport-dev/sallyport/rules/internal/cidr"
 	"github.com/sallyport-dev/sallyport/rules/internal/host"
+	"github.com/sallyport-dev/sallyport/rules/internal/namespace"
 )
 
 var location = &analysis.Rule{
@@ -73,7 +74,7 @@ type locationCheck struct {
 
 func (l *locationCheck) name(path *field.Path, written string) {
 	h := host.Normal(written)
-	known := func(namespace string) bool { return isNamespace(l.pass, namespace) }
+	known := func(name string) bool { return namespace.Exists(l.pass, name) }
 	switch {
 	case host.Internal(h, &l.pass.Config.Mesh, known):
 	case host.Labels(h) == 2 && !host.IsWildcard(h) && !l.pass.Mesh.Complete(analysis.Namespace):

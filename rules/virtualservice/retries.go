@@ -4,7 +4,6 @@ package virtualservice
 
 import (
 	"fmt"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -89,7 +88,7 @@ func unsafeConditions(retryOn string) []string {
 		case "5xx", "gateway-error", "reset", "retriable-4xx", "retriable-headers", "internal", "deadline-exceeded":
 			unsafe = append(unsafe, condition)
 		default:
-			if code, err := strconv.Atoi(condition); err == nil && http.StatusText(code) != "" {
+			if code, err := strconv.Atoi(condition); err == nil && code >= 100 && code < 600 {
 				unsafe = append(unsafe, condition)
 			}
 		}
@@ -108,7 +107,7 @@ func isRepeatable(r *networking.HTTPRoute) bool {
 	})
 }
 
-var idempotent = []string{http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete}
+var idempotent = []string{"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"}
 
 // methods returns what a match on the method matches, or what is no method if
 // that is not plain.

@@ -7,6 +7,12 @@ import "github.com/sallyport-dev/sallyport/rules/analysis"
 
 // Rules are all rules about VirtualServices, in the order of the catalogue.
 var Rules = []*analysis.Rule{
+	hostOwner,
+	wildcardHost,
+	externalDestination,
+	externalMirror,
+	headerLeak,
+	authority,
 	gatewayLoop,
 	gatewayDestination,
 	gatewayBypass,

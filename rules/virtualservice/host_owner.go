@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package virtualservice
+
+import (
+	"fmt"
+	"slices"
+
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/sallyport-dev/sallyport/rules/analysis"
+	"github.com/sallyport-dev/sallyport/rules/internal/host"
+	"github.com/sallyport-dev/sallyport/rules/internal/namespace"
+	"github.com/sallyport-dev/sallyport/rules/internal/route"
+	"github.com/sallyport-dev/sallyport/rules/internal/visibility"
+)
+
+var hostOwner = &analysis.Rule{
+	Name:     "virtualservice/host-owner",
+	Severity: analysis.Error,
+	Doc: `routes for others are for the owner of the host
+
+A virtual service that other namespaces see says where their requests for its
+hosts go. Whoever writes one for another team's Service, or for an external host
+that others use, takes over their traffic: ISTIO-SECURITY-2026-002. Istio means it
+to be so, and leaves it to admission to say who may.
+
+The rule looks at virtual services that sidecars use and that are exported beyond
+their namespace, as they are unless exportTo says otherwise. Denied are the names
+of Services of other namespaces, in each of their forms ('ledger.payments',
+'ledger.payments.svc' and so on; of a name of two labels, if there is such a
+namespace); hosts of which another namespace has the oldest service entry that
+somebody sees together with the virtual service; and external hosts that nobody
+has declared, unless only platform namespaces see it. Delegates have no hosts, and
+platform namespaces are exempt.
+
+Set exportTo: ['.'], or have the host's owner write the virtual service.`,
+	Reads: []*analysis.Kind{analysis.Namespace, analysis.ServiceEntry},
+	Run:   analysis.On(checkHostOwner),
+}
+
+func checkHostOwner(pass *analysis.Pass, vs *networkingv1.VirtualService) {
+	own := vs.GetNamespace()
+	seen := visibility.OfVirtualService(pass.Config, vs)
+	if !route.AppliesToMesh(vs) || !seen.Crosses(own) || pass.Config.IsPlatform(own) {
+		return
+	}
+	o := &ownership{pass: pass, vs: vs}
+	o.platformOnly = !seen.Public && !slices.ContainsFunc(seen.Namespaces, func(n string) bool { return n != own && !pass.Config.IsPlatform(n) })
+	for i, written := range vs.Spec.GetHosts() {
+		o.check(field.NewPath("spec", "hosts").Index(i), written)
+	}
+	if o.unknown {
+		pass.NotEvaluated("not all ServiceEntries and namespaces are known that say whose these hosts are")
+	}
+}
+
+type ownership struct {
+	pass *analysis.Pass
+	vs   *networkingv1.VirtualService
+	// platformOnly is set if besides the own namespace only those of the
+	// platform see the VirtualService.
+	platformOnly bool
+	// unknown is set if something could not be told.
+	unknown bool
+}
+
+func (o *ownership) check(path *field.Path, written string) {
+	own := o.vs.GetNamespace()
+	h := host.Expand(written, own, o.pass.Config.Mesh.ClusterDomain)
+	switch owner := namespace.OwnerOf(o.pass, h); owner {
+	case own:
+	case "":
+		o.checkDeclared(path, written, h)
+	case namespace.Any:
+		o.pass.Report(field.Invalid(path, written,
+			"must not be a name for Services of all namespaces; list the own Services, or set `exportTo: ['.']`"))
+	default:
+		o.pass.Report(field.Invalid(path, written, fmt.Sprintf(
+			"must not be a Service of namespace '%s' in a VirtualService that others see; set `exportTo: ['.']`, or have it written in that namespace", owner)))
+	}
+}
+
+// checkDeclared looks for the owner of a host that is no Service's.
+func (o *ownership) checkDeclared(path *field.Path, written, h string) {
+	own := o.vs.GetNamespace()
+	claims, complete := o.pass.Mesh.HostClaims(analysis.ServiceEntry, o.vs, h)
+	owner := firstOwner(claims, own, host.IsWildcard(h))
+	if owner == nil && len(claims) == 0 {
+		if se := o.pass.Mesh.ServiceEntry(own, h); se != nil {
+			owner = se
+		}
+	}
+	switch {
+	case owner != nil && owner.GetNamespace() != own:
+		o.pass.Report(field.Invalid(path, written, fmt.Sprintf(
+			"must not be a host of ServiceEntry '%s/%s' in a VirtualService that others see; set `exportTo: ['.']`, or have it written in that namespace",
+			owner.GetNamespace(), owner.GetName())))
+	case owner != nil, len(claims) > 0, o.platformOnly:
+	case !complete, !o.pass.Mesh.Complete(analysis.ServiceEntry), !o.pass.Mesh.Complete(analysis.Namespace):
+		o.unknown = true
+	default:
+		o.pass.Report(field.Invalid(path, written,
+			"must not be a host that nobody has declared, in a VirtualService that others see; set `exportTo: ['.']`, or declare it in a ServiceEntry"))
+	}
+}
+
+// firstOwner returns the oldest of the claims, which are in the order of age. For
+// a wildcard, below which there are several hosts, it is one of another namespace.
+func firstOwner(claims []analysis.Object, own string, wildcard bool) analysis.Object {
+	if wildcard {
+		i := slices.IndexFunc(claims, func(c analysis.Object) bool { return c.GetNamespace() != own })
+		if i < 0 {
+			return nil
+		}
+		return claims[i]
+	}
+	if len(claims) == 0 {
+		return nil
+	}
+	return claims[0]
+}
