@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/sallyport-dev/sallyport/rules/analysis"
+	"github.com/sallyport-dev/sallyport/rules/authorizationpolicy"
 	"github.com/sallyport-dev/sallyport/rules/egress"
 	"github.com/sallyport-dev/sallyport/rules/mutate"
 	"github.com/sallyport-dev/sallyport/rules/serviceentry"
@@ -19,6 +20,7 @@ var All = slices.Concat(
 	egress.Rules,
 	serviceentry.Rules,
 	virtualservice.Rules,
+	authorizationpolicy.Rules,
 )
 
 // Mutators are all mutators, in the order in which they are applied.

@@ -16,11 +16,12 @@ import (
 
 func TestAll(t *testing.T) {
 	require.NoError(t, analysis.Validate(All))
+	require.Len(t, All, 48)
 	var kinds []string
 	for _, k := range Reads() {
 		kinds = append(kinds, k.Kind)
 	}
-	require.Equal(t, []string{"ServiceEntry", "VirtualService", "DestinationRule", "Gateway", "Service", "Namespace"}, kinds)
+	require.Equal(t, []string{"ServiceEntry", "VirtualService", "AuthorizationPolicy", "DestinationRule", "Gateway", "Service", "Namespace"}, kinds)
 }
 
 // TestAllowCases: no rule's good example is another rule's bad one.

@@ -27,5 +27,5 @@ var Rules = []*analysis.Rule{
 	portCollision,
 	addressCollision,
 	subjectAltNames,
-	waypoint,
+	waypointRule,
 }

@@ -7,16 +7,15 @@ import (
 	"slices"
 	"strings"
 
-	"istio.io/api/label"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/sallyport-dev/sallyport/rules/analysis"
-	"github.com/sallyport-dev/sallyport/rules/config"
+	"github.com/sallyport-dev/sallyport/rules/internal/waypoint"
 	"github.com/sallyport-dev/sallyport/rules/policy"
 )
 
-var waypoint = &analysis.Rule{
+var waypointRule = &analysis.Rule{
 	Name:     "serviceentry/waypoint",
 	Severity: analysis.Off,
 	Doc: `external hosts must be behind the egress waypoint
@@ -39,14 +38,6 @@ out past it: that needs a NetworkPolicy.`,
 	Run:   analysis.On(checkWaypoint),
 }
 
-var (
-	useWaypoint          = label.IoIstioUseWaypoint.Name
-	useWaypointNamespace = label.IoIstioUseWaypointNamespace.Name
-	canaryWaypoint       = label.IoIstioUseWaypointCanary.Name
-	canaryNamespace      = label.IoIstioUseWaypointCanaryNamespace.Name
-	dataPlaneMode        = label.IoIstioDataplaneMode.Name
-)
-
 func checkWaypoint(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 	required := pass.Policy.Waypoint.Mode == policy.ModeRequire
 	if !required && !names(pass.Policy, pass.Rule) || egress(pass.Config, se) == inside {
@@ -57,7 +48,7 @@ func checkWaypoint(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 		pass.NotEvaluated("the labels of the namespace are not known")
 		return
 	}
-	if !isAmbient(pass.Config, namespace) {
+	if !waypoint.IsAmbient(pass.Config, namespace) {
 		return
 	}
 	severity := analysis.Off
@@ -66,51 +57,23 @@ func checkWaypoint(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 	}
 	labels := field.NewPath("metadata", "labels")
 	approved := pass.Policy.Waypoint.Name
-	switch bound := boundTo(se, useWaypoint, useWaypointNamespace); {
-	case bound == "" && (namespace == nil || !isApproved(pass, boundTo(namespace, useWaypoint, useWaypointNamespace))):
-		pass.ReportAs(severity, field.Required(labels.Key(useWaypoint), howTo(approved, "must bind to a waypoint, else requests leave past it")))
+	switch bound := waypoint.Bound(se, waypoint.Use, waypoint.UseNamespace); {
+	case bound == "" && (namespace == nil || !isApproved(pass, waypoint.Bound(namespace, waypoint.Use, waypoint.UseNamespace))):
+		pass.ReportAs(severity, field.Required(labels.Key(waypoint.Use), howTo(approved, "must bind to a waypoint, else requests leave past it")))
 	case bound != "" && !isApproved(pass, bound):
-		pass.ReportAs(severity, field.Invalid(labels.Key(useWaypoint), bound, howTo(approved, "must bind to an egress waypoint")))
+		pass.ReportAs(severity, field.Invalid(labels.Key(waypoint.Use), bound, howTo(approved, "must bind to an egress waypoint")))
 	}
-	if canary := boundTo(se, canaryWaypoint, canaryNamespace); canary != "" && !isApproved(pass, canary) {
-		pass.ReportAs(severity, field.Invalid(labels.Key(canaryWaypoint), canary, howTo(approved, "must bind to an egress waypoint")))
+	if canary := waypoint.Bound(se, waypoint.Canary, waypoint.CanaryNamespace); canary != "" && !isApproved(pass, canary) {
+		pass.ReportAs(severity, field.Invalid(labels.Key(waypoint.Canary), canary, howTo(approved, "must bind to an egress waypoint")))
 	}
 }
 
 // howTo says how to bind to a waypoint, after what is wrong.
 func howTo(name, wrong string) string {
-	namespace, waypoint, _ := strings.Cut(name, "/")
-	return fmt.Sprintf("%s; set the labels `%s: %s` and `%s: %s`", wrong, useWaypoint, waypoint, useWaypointNamespace, namespace)
+	namespace, object, _ := strings.Cut(name, "/")
+	return fmt.Sprintf("%s; set the labels `%s: %s` and `%s: %s`", wrong, waypoint.Use, object, waypoint.UseNamespace, namespace)
 }
 
-func isAmbient(c *config.Configuration, namespace analysis.Object) bool {
-	if namespace != nil {
-		switch namespace.GetLabels()[dataPlaneMode] {
-		case "ambient":
-			return true
-		case "none":
-			return false
-		}
-	}
-	return c.Mesh.DataPlane == config.DataPlaneAmbient
-}
-
-// boundTo returns namespace/name of the waypoint that labels of an object name,
-// "none" or, if they name none at all, "".
-func boundTo(obj analysis.Object, nameLabel, namespaceLabel string) string {
-	waypoint := obj.GetLabels()[nameLabel]
-	if waypoint == "" || waypoint == "none" {
-		return waypoint
-	}
-	namespace := obj.GetLabels()[namespaceLabel]
-	if namespace == "" {
-		if namespace = obj.GetNamespace(); namespace == "" {
-			namespace = obj.GetName() // the labels are a namespace's
-		}
-	}
-	return namespace + "/" + waypoint
-}
-
-func isApproved(pass *analysis.Pass, waypoint string) bool {
-	return waypoint != "" && (waypoint == pass.Policy.Waypoint.Name || slices.Contains(pass.Config.Mesh.Waypoints, waypoint))
+func isApproved(pass *analysis.Pass, name string) bool {
+	return name != "" && (name == pass.Policy.Waypoint.Name || slices.Contains(pass.Config.Mesh.Waypoints, name))
 }
