@@ -67,10 +67,7 @@ func checkRouteBypass(pass *analysis.Pass, vs *networkingv1.VirtualService) {
 	if !ok || !route.AppliesToMesh(vs) {
 		return
 	}
-	for h := range hops(pass, vs) {
-		if !slices.Contains(h.Gateways, route.Mesh) {
-			continue
-		}
+	for h := range hops(pass, vs, onSidecars) {
 		se, external := route.External(pass.Config, pass.Mesh, h.namespace, h.Destination)
 		if !external || isApproved(pass.Policy, h.host, portsOf(h.Destination, se), isDirect) {
 			continue
@@ -86,6 +83,7 @@ func checkHostBypass(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 		return
 	}
 	path := field.NewPath("spec", "hosts")
+	unknown := false
 	for i, h := range se.Spec.GetHosts() {
 		h = host.Normal(h)
 		if h == "" || host.IsWildcard(h) || host.Internal(h, &pass.Config.Mesh, nil) {
@@ -98,12 +96,14 @@ func checkHostBypass(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 			pass.NotEvaluated("no egressGateways are configured")
 			return
 		case pass.Mesh.VirtualService(se.GetNamespace(), h) == nil && !pass.Mesh.Complete(analysis.VirtualService):
-			pass.NotEvaluated("the VirtualServices of the mesh are not known to tell which hosts are led through a gateway")
-			return
+			unknown = true
 		default:
 			pass.ReportAs(severity, field.Invalid(path.Index(i), h, fmt.Sprintf(
 				"must not be reached by sidecars directly on %s; first create a VirtualService that leads these ports to %s", strings.Join(direct, ", "), gatewayToUse(pass))))
 		}
+	}
+	if unknown {
+		pass.NotEvaluated("the VirtualServices of the mesh are not known to tell which hosts are led through a gateway")
 	}
 }
 
@@ -151,8 +151,8 @@ type ledPorts struct{ http, tls, tcp portSet }
 
 func portsToGateway(pass *analysis.Pass, vs *networkingv1.VirtualService, name string) ledPorts {
 	var led ledPorts
-	for h := range hops(pass, vs) {
-		if !slices.Contains(h.Gateways, route.Mesh) || gatewayByService(pass.Config, h.namespace, h.Destination) == nil {
+	for h := range hops(pass, vs, onSidecars) {
+		if gatewayByService(pass.Config, h.namespace, h.Destination) == nil {
 			continue
 		}
 		switch {

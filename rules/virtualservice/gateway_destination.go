@@ -46,7 +46,8 @@ func checkGatewayDestination(pass *analysis.Pass, vs *networkingv1.VirtualServic
 		return
 	}
 	own := ownHosts(&pass.Config.Mesh, vs)
-	for h := range hops(pass, vs) {
+	unknown := false
+	for h := range hops(pass, vs, onGateways) {
 		internal := host.Internal(h.host, &pass.Config.Mesh, nil)
 		if !internal && slices.ContainsFunc(own, func(o string) bool { return o == h.host || host.Approves(o, h.host) }) {
 			continue
@@ -56,9 +57,8 @@ func checkGatewayDestination(pass *analysis.Pass, vs *networkingv1.VirtualServic
 		}
 		g, ok := egressGateway(pass, h.Gateways, anyGateway)
 		switch {
-		case g == nil && !ok:
-			pass.NotEvaluated(unknownGateways)
 		case g == nil:
+			unknown = unknown || !ok
 		case internal:
 			pass.Report(field.Invalid(h.path, h.host, fmt.Sprintf(
 				"must not be inside the mesh, whose services the egress gateway '%s' would reach with its own identity; give this route matches with `gateways: [mesh]`", g.Name)))
@@ -66,6 +66,9 @@ func checkGatewayDestination(pass *analysis.Pass, vs *networkingv1.VirtualServic
 			pass.Report(field.Invalid(h.path, h.host, fmt.Sprintf(
 				"must be one of the VirtualService's hosts on the egress gateway '%s', or be added to `hosts.allowed` of the EgressPolicy", g.Name)))
 		}
+	}
+	if unknown {
+		pass.NotEvaluated(unknownGateways)
 	}
 }
 

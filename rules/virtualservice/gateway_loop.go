@@ -41,17 +41,19 @@ func checkGatewayLoop(pass *analysis.Pass, vs *networkingv1.VirtualService) {
 	if len(pass.Config.Mesh.EgressGateways) == 0 {
 		return
 	}
-	for h := range hops(pass, vs) {
+	unknown := false
+	for h := range hops(pass, vs, onGateways) {
 		if gatewayByService(pass.Config, h.namespace, h.Destination) == nil {
 			continue
 		}
 		g, ok := egressGateway(pass, h.Gateways, func(g *config.EgressGateway) bool { return g.Service == h.host })
-		switch {
-		case g != nil:
+		unknown = unknown || !ok
+		if g != nil {
 			pass.Report(field.Invalid(h.path, h.host, fmt.Sprintf(
 				"must not lead the egress gateway '%s' to itself; add `gateways: [mesh]` to each match of this route, and a route to the host that matches the gateway", g.Name)))
-		case !ok:
-			pass.NotEvaluated(unknownGateways)
 		}
+	}
+	if unknown {
+		pass.NotEvaluated(unknownGateways)
 	}
 }

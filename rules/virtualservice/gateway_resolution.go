@@ -44,15 +44,14 @@ func checkGatewayResolution(pass *analysis.Pass, vs *networkingv1.VirtualService
 	if len(pass.Config.Mesh.EgressGateways) == 0 {
 		return
 	}
-	for h := range hops(pass, vs) {
+	var unknownGateway, unknownHost bool
+	for h := range hops(pass, vs, onGateways) {
 		if host.Internal(h.host, &pass.Config.Mesh, nil) {
 			continue
 		}
 		g, ok := egressGateway(pass, h.Gateways, anyGateway)
 		if g == nil {
-			if !ok {
-				pass.NotEvaluated(unknownGateways)
-			}
+			unknownGateway = unknownGateway || !ok
 			continue
 		}
 		se := pass.Mesh.ServiceEntry(namespaceOf(g), h.host)
@@ -60,13 +59,18 @@ func checkGatewayResolution(pass *analysis.Pass, vs *networkingv1.VirtualService
 			se = pass.Mesh.ServiceEntry(h.namespace, h.host)
 		}
 		switch {
-		case se == nil && !pass.Mesh.Complete(analysis.ServiceEntry):
-			pass.NotEvaluated("the ServiceEntries of the mesh are not known to tell how the hosts are resolved")
 		case se == nil:
+			unknownHost = unknownHost || !pass.Mesh.Complete(analysis.ServiceEntry)
 		case se.Spec.GetResolution() == networking.ServiceEntry_NONE, se.Spec.GetResolution() == networking.ServiceEntry_DYNAMIC_DNS:
 			pass.Report(field.Invalid(h.path, h.host, fmt.Sprintf(
 				"must not have the resolution %s, which does not work on the egress gateway '%s'; set `resolution: DNS` in the ServiceEntry", se.Spec.GetResolution(), g.Name)))
 		}
+	}
+	if unknownGateway {
+		pass.NotEvaluated(unknownGateways)
+	}
+	if unknownHost {
+		pass.NotEvaluated("the ServiceEntries of the mesh are not known to tell how the hosts are resolved")
 	}
 }
 

@@ -4,6 +4,7 @@ package virtualservice
 
 import (
 	"iter"
+	"slices"
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
@@ -27,24 +28,31 @@ type hop struct {
 	namespace string
 }
 
-// hops yields the destinations that get requests. What a delegate adds is looked
-// up, since its routes apply where the VirtualService that names it does; of one
-// that is not known the rule cannot tell.
-func hops(pass *analysis.Pass, vs *networkingv1.VirtualService) iter.Seq[hop] {
+// hops yields the destinations that get requests, on routes whose gateways are
+// asked for. What a delegate adds is looked up, since its routes apply where the
+// VirtualService that names it does; of one that is not known the rule cannot tell.
+func hops(pass *analysis.Pass, vs *networkingv1.VirtualService, where func(gateways []string) bool) iter.Seq[hop] {
 	return func(yield func(hop) bool) {
 		for f := range route.Forwards(vs) {
-			if !yieldHop(pass, f, f.Path.Child("host"), vs.GetNamespace(), yield) {
+			if where(f.Gateways) && !yieldHop(pass, f, f.Path.Child("host"), vs.GetNamespace(), yield) {
 				return
 			}
 		}
-		for path, part := range delegated(pass, vs) {
+		for path, part := range delegated(pass, vs, where) {
 			for f := range route.Forwards(part) {
-				if !yieldHop(pass, f, path, part.GetNamespace(), yield) {
+				if where(f.Gateways) && !yieldHop(pass, f, path, part.GetNamespace(), yield) {
 					return
 				}
 			}
 		}
 	}
+}
+
+// onSidecars and onGateways ask for the routes of one or the other.
+func onSidecars(gateways []string) bool { return slices.Contains(gateways, route.Mesh) }
+
+func onGateways(gateways []string) bool {
+	return slices.ContainsFunc(gateways, func(g string) bool { return g != route.Mesh })
 }
 
 func yieldHop(pass *analysis.Pass, f route.Forward, path *field.Path, namespace string, yield func(hop) bool) bool {
@@ -57,9 +65,10 @@ func yieldHop(pass *analysis.Pass, f route.Forward, path *field.Path, namespace 
 
 // delegated yields the delegates of a VirtualService with the gateways that they
 // apply to in its place, each once.
-func delegated(pass *analysis.Pass, vs *networkingv1.VirtualService) iter.Seq2[*field.Path, *networkingv1.VirtualService] {
+func delegated(pass *analysis.Pass, vs *networkingv1.VirtualService, where func([]string) bool) iter.Seq2[*field.Path, *networkingv1.VirtualService] {
 	return func(yield func(*field.Path, *networkingv1.VirtualService) bool) {
 		seen := map[string]bool{}
+		unknown := false
 		for i, r := range vs.Spec.GetHttp() {
 			if r.GetDelegate() == nil {
 				continue
@@ -70,24 +79,25 @@ func delegated(pass *analysis.Pass, vs *networkingv1.VirtualService) iter.Seq2[*
 			}
 			gateways := route.Gateways(vs, gatewaysOf(r.GetMatch()))
 			key := strings.Join(append([]string{namespace, name}, gateways...), " ")
-			if seen[key] {
+			if seen[key] || !where(gateways) {
 				continue
 			}
 			seen[key] = true
 			d, _ := pass.Mesh.Object(analysis.VirtualService, namespace, name).(*networkingv1.VirtualService)
 			if d == nil {
-				if !pass.Mesh.Complete(analysis.VirtualService) {
-					pass.NotEvaluated("the delegates of the routes are not known")
-				}
+				unknown = unknown || !pass.Mesh.Complete(analysis.VirtualService)
 				continue
 			}
 			part := &networkingv1.VirtualService{
 				ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
 				Spec:       networking.VirtualService{Gateways: gateways, Http: d.Spec.GetHttp()},
 			}
-			if len(gateways) > 0 && !yield(field.NewPath("spec", "http").Index(i).Child("delegate"), part) {
+			if !yield(field.NewPath("spec", "http").Index(i).Child("delegate"), part) {
 				return
 			}
+		}
+		if unknown {
+			pass.NotEvaluated("the delegates of the routes are not known")
 		}
 	}
 }
