@@ -28,14 +28,16 @@ func BenchmarkCheck(b *testing.B) {
 	}
 	for name, timeout := range map[string]time.Duration{"clean": 10 * time.Second, "warned": time.Hour} {
 		vs := &networkingv1.VirtualService{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "api"}}
+		vs.Spec.Hosts, vs.Spec.ExportTo = se.Spec.GetHosts(), []string{"."}
 		for range 3 {
 			vs.Spec.Http = append(vs.Spec.Http, &networking.HTTPRoute{
+				Match:   []*networking.HTTPMatchRequest{{Method: &networking.StringMatch{MatchType: &networking.StringMatch_Exact{Exact: "GET"}}}},
 				Route:   []*networking.HTTPRouteDestination{{Destination: &networking.Destination{Host: "api.example.com"}}},
 				Timeout: durationpb.New(timeout),
 				Retries: &networking.HTTPRetry{Attempts: 2, RetryOn: "5xx", PerTryTimeout: durationpb.New(time.Second)},
 			})
 		}
-		in := analysis.Input{Object: vs, Policy: policy.Default(), Config: config.Default(), Mesh: index}
+		in := analysis.Input{Object: vs, Policy: policy.Default(), Config: withGateways(), Mesh: index}
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
