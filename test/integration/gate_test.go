@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -242,4 +243,61 @@ func reviews(t *testing.T) int {
 		}
 	}
 	return sum
+}
+
+// TestMesh: what others have declared a moment ago counts, as the server sees it
+// in the cluster.
+func TestMesh(t *testing.T) {
+	owner, other := newNamespace(t), newNamespace(t)
+	entry := `
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata:
+  name: partner
+spec:
+  hosts: [partner.example.net]
+  exportTo: ["*"]
+  resolution: DNS
+  ports:
+  - {number: 443, name: https, protocol: HTTPS}
+`
+	kubectl(t, entry, "apply", "-n", owner, "-f", "-")
+	require.Eventually(t, func() bool {
+		out := run(t.Context(), entry, "create", "--dry-run=server", "-n", other, "-f", "-")
+		return strings.Contains(out.stderr, fmt.Sprintf("must not overlap with a host of ServiceEntry '%s/partner', which had it first", owner))
+	}, time.Minute, 50*time.Millisecond)
+
+	route := `
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata:
+  name: partner
+spec:
+  hosts: [%s]
+  http:
+  - timeout: 5s
+    route:
+    - destination: {host: proxy}
+`
+	message := refused(t, fmt.Sprintf(route, "partner.example.net"), "apply", "-n", other, "-f", "-")
+	require.Contains(t, message, "(virtualservice/host-owner)")
+	message = refused(t, fmt.Sprintf(route, "kubernetes.default"), "apply", "-n", other, "-f", "-")
+	require.Contains(t, message, "must not be a Service of namespace 'default'")
+
+	address := `
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata:
+  name: api-server
+spec:
+  hosts: [db.example.net]
+  exportTo: [.]
+  addresses: [%s]
+  resolution: NONE
+  ports:
+  - {number: 5432, name: tcp-db, protocol: TCP}
+`
+	ip := get(t, "default", "service", "kubernetes", "{.spec.clusterIP}")
+	message = refused(t, fmt.Sprintf(address, ip), "apply", "-n", other, "-f", "-")
+	require.Contains(t, message, "must not overlap with an address of Service 'default/kubernetes'")
 }
