@@ -127,16 +127,25 @@ const MaxClaims = 16
 
 type unknownMesh struct{}
 
-func (unknownMesh) ServiceEntry(string, string) *networkingv1.ServiceEntry               { return nil }
-func (unknownMesh) VirtualService(string, string) *networkingv1.VirtualService           { return nil }
+func (unknownMesh) ServiceEntry(string, string) *networkingv1.ServiceEntry { return nil }
+
+func (unknownMesh) VirtualService(string, string) *networkingv1.VirtualService { return nil }
+
 func (unknownMesh) DestinationRule(string, string, string) *networkingv1.DestinationRule { return nil }
-func (unknownMesh) AuthorizationPolicies(string) []*securityv1.AuthorizationPolicy       { return nil }
-func (unknownMesh) Gateways(map[string]string) []*networkingv1.Gateway                   { return nil }
-func (unknownMesh) Object(*Kind, string, string) Object                                  { return nil }
-func (unknownMesh) HostClaims(*Kind, Object, string) ([]Object, bool)                    { return nil, true }
-func (unknownMesh) PortClaims(Object, uint32) ([]Object, bool)                           { return nil, true }
-func (unknownMesh) AddressClaims(*Kind, Object, netip.Prefix) ([]Object, bool)           { return nil, true }
-func (unknownMesh) Complete(*Kind) bool                                                  { return false }
+
+func (unknownMesh) AuthorizationPolicies(string) []*securityv1.AuthorizationPolicy { return nil }
+
+func (unknownMesh) Gateways(map[string]string) []*networkingv1.Gateway { return nil }
+
+func (unknownMesh) Object(*Kind, string, string) Object { return nil }
+
+func (unknownMesh) HostClaims(*Kind, Object, string) ([]Object, bool) { return nil, true }
+
+func (unknownMesh) PortClaims(Object, uint32) ([]Object, bool) { return nil, true }
+
+func (unknownMesh) AddressClaims(*Kind, Object, netip.Prefix) ([]Object, bool) { return nil, true }
+
+func (unknownMesh) Complete(*Kind) bool { return false }
 
 // A Pass is the application of one rule to one object, and all that the rule
 // may know. It must not be kept after the rule returns, nor be used by several

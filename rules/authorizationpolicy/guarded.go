@@ -90,7 +90,7 @@ func guardsWaypoint(c *config.Configuration, namespace string, r *typev1beta1.Po
 func targetRefs(ap *securityv1.AuthorizationPolicy) []*typev1beta1.PolicyTargetReference {
 	refs := ap.Spec.GetTargetRefs()
 	if r := ap.Spec.GetTargetRef(); r != nil {
-		refs = append(refs[:len(refs):len(refs)], r)
+		refs = append(slices.Clip(refs), r)
 	}
 	return refs
 }

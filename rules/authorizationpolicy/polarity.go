@@ -47,6 +47,7 @@ func checkPolarity(pass *analysis.Pass, ap *securityv1.AuthorizationPolicy) {
 		}
 	case deny:
 		checkDenied(pass, ap, g)
+	default: // AUDIT lets everything through, CUSTOM leaves it to others
 	}
 }
 

@@ -60,7 +60,9 @@ func checkTarget(pass *analysis.Pass, ap *securityv1.AuthorizationPolicy, path *
 	case target == nil && !pass.Mesh.Complete(kind):
 		pass.NotEvaluated("not all objects that targetRefs may name are known")
 	case target == nil:
-		pass.Report(field.NotFound(path.Child("name"), r.GetName()))
+		err := field.NotFound(path.Child("name"), r.GetName())
+		err.Detail = fmt.Sprintf("must be a %s of this namespace, else the policy applies to nothing; create it there, or move the policy", kind.Kind)
+		pass.Report(err)
 	case kind == analysis.ServiceEntry && !hasWaypoint(pass, target):
 		pass.Report(field.Invalid(path.Child("name"), r.GetName(), fmt.Sprintf(
 			"has no waypoint that could enforce the policy; label the ServiceEntry, or its namespace, with `%s`", waypoint.Use)))

@@ -52,7 +52,7 @@ func (a *addresses) collect(q *question, p netip.Prefix) {
 func addressKey(p netip.Prefix) string {
 	p = mapped(p)
 	address := p.Addr().As16()
-	return string(append(address[:], byte(p.Bits())))
+	return string(append(address[:], byte(p.Bits()))) //nolint:gosec // at most 128
 }
 
 func mappedBits(p netip.Prefix) int { return mapped(p).Bits() }

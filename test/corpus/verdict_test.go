@@ -72,7 +72,7 @@ func byWebhook(t *testing.T, suite *analysis.Suite, c *analysistest.Case) (denie
 		TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"}, Request: req,
 	})
 	require.NoError(t, err)
-	request := httptest.NewRequest(http.MethodPost, "/validate", bytes.NewReader(body))
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/validate", bytes.NewReader(body))
 	request.Header.Set("Content-Type", "application/json")
 	recorder := httptest.NewRecorder()
 	handlerFor(t, suite, c).ServeHTTP(recorder, request)
