@@ -47,62 +47,62 @@ that begins with xn--.`,
 }
 
 func checkServiceEntryHosts(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
-	spec := field.NewPath("spec")
-	checkSpellings(pass, spec.Child("hosts"), se.Spec.GetHosts())
+	checkSpellings(pass, hostsPath, se.Spec.GetHosts())
 	for i, e := range se.Spec.GetEndpoints() {
 		if address := e.GetAddress(); !strings.HasPrefix(address, "unix:") {
-			checkSpelling(pass, spec.Child("endpoints").Index(i).Child("address"), address)
+			checkSpelling(pass, address, func() *field.Path { return specPath.Child("endpoints").Index(i).Child("address") })
 		}
 	}
 }
 
 func checkVirtualServiceHosts(pass *analysis.Pass, vs *networkingv1.VirtualService) {
-	spec := field.NewPath("spec")
-	checkSpellings(pass, spec.Child("hosts"), vs.Spec.GetHosts())
+	checkSpellings(pass, hostsPath, vs.Spec.GetHosts())
 	for f := range route.Forwards(vs) {
-		checkSpelling(pass, f.Path.Child("host"), f.Destination.GetHost())
+		checkSpelling(pass, f.Destination.GetHost(), func() *field.Path { return f.Path().Child("host") })
 	}
 	for i, r := range vs.Spec.GetHttp() {
-		path := spec.Child("http").Index(i)
-		checkSpelling(pass, path.Child("mirror", "host"), r.GetMirror().GetHost())
+		checkSpelling(pass, r.GetMirror().GetHost(), func() *field.Path { return specPath.Child("http").Index(i).Child("mirror", "host") })
 		for j, m := range r.GetMirrors() {
-			checkSpelling(pass, path.Child("mirrors").Index(j).Child("destination", "host"), m.GetDestination().GetHost())
+			checkSpelling(pass, m.GetDestination().GetHost(), func() *field.Path {
+				return specPath.Child("http").Index(i).Child("mirrors").Index(j).Child("destination", "host")
+			})
 		}
 	}
 	for i, r := range vs.Spec.GetTls() {
 		for j, m := range r.GetMatch() {
-			checkSpellings(pass, spec.Child("tls").Index(i).Child("match").Index(j).Child("sniHosts"), m.GetSniHosts())
+			checkSpellings(pass, specPath.Child("tls").Index(i).Child("match").Index(j).Child("sniHosts"), m.GetSniHosts())
 		}
 	}
 }
 
 func checkDestinationRuleHosts(pass *analysis.Pass, dr *networkingv1.DestinationRule) {
-	spec := field.NewPath("spec")
-	checkSpelling(pass, spec.Child("host"), dr.Spec.GetHost())
-	checkServerNames(pass, spec.Child("trafficPolicy"), dr.Spec.GetTrafficPolicy())
+	checkSpelling(pass, dr.Spec.GetHost(), func() *field.Path { return specPath.Child("host") })
+	checkServerNames(pass, specPath.Child("trafficPolicy"), dr.Spec.GetTrafficPolicy())
 	for i, s := range dr.Spec.GetSubsets() {
-		checkServerNames(pass, spec.Child("subsets").Index(i).Child("trafficPolicy"), s.GetTrafficPolicy())
+		checkServerNames(pass, specPath.Child("subsets").Index(i).Child("trafficPolicy"), s.GetTrafficPolicy())
 	}
 }
 
 // checkServerNames looks at the names that proxies send to servers: for all
 // ports, and for those with settings of their own.
 func checkServerNames(pass *analysis.Pass, path *field.Path, policy *networking.TrafficPolicy) {
-	checkSpelling(pass, path.Child("tls", "sni"), policy.GetTls().GetSni())
+	checkSpelling(pass, policy.GetTls().GetSni(), func() *field.Path { return path.Child("tls", "sni") })
 	for i, p := range policy.GetPortLevelSettings() {
-		checkSpelling(pass, path.Child("portLevelSettings").Index(i).Child("tls", "sni"), p.GetTls().GetSni())
+		checkSpelling(pass, p.GetTls().GetSni(), func() *field.Path { return path.Child("portLevelSettings").Index(i).Child("tls", "sni") })
 	}
 }
 
 func checkSpellings(pass *analysis.Pass, path *field.Path, hosts []string) {
 	for i, h := range hosts {
-		checkSpelling(pass, path.Index(i), h)
+		checkSpelling(pass, h, func() *field.Path { return path.Index(i) })
 	}
 }
 
-func checkSpelling(pass *analysis.Pass, path *field.Path, h string) {
+// checkSpelling makes the path only where it is needed: there are many hosts, and
+// most are well written.
+func checkSpelling(pass *analysis.Pass, h string, path func() *field.Path) {
 	if problem := misspelling(h); problem != "" {
-		pass.Report(field.Invalid(path, h, problem))
+		pass.Report(field.Invalid(path(), h, problem))
 	}
 }
 

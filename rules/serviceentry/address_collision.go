@@ -45,7 +45,7 @@ func checkAddressCollision(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 		if !ok || p.Addr().IsUnspecified() { // serviceentry/open-proxy
 			continue
 		}
-		path := field.NewPath("spec", "addresses").Index(i)
+		path := addressesPath.Index(i)
 		if owner := addressOwner(pass, se, p); owner != nil {
 			pass.Report(field.Invalid(path, a, fmt.Sprintf("must not overlap with an address of %s '%s/%s', whose traffic it would capture; use the destination's real address",
 				analysis.KindOf(owner).Kind, owner.GetNamespace(), owner.GetName())))

@@ -49,12 +49,12 @@ func checkAllowedHost(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 	}
 	a := &allowList{pass: pass, entry: se}
 	for i, h := range se.Spec.GetHosts() {
-		a.check(field.NewPath("spec", "hosts").Index(i), h)
+		a.check(hostsPath.Index(i), h)
 	}
 	for i, e := range se.Spec.GetEndpoints() {
 		address := e.GetAddress()
 		if _, isAddress := cidr.Parse(address); address != "" && !isAddress && !strings.HasPrefix(address, "unix:") {
-			a.check(field.NewPath("spec", "endpoints").Index(i).Child("address"), address)
+			a.check(endpointsPath.Index(i).Child("address"), address)
 		}
 	}
 }

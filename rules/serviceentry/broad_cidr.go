@@ -51,7 +51,7 @@ func checkBroadCIDR(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 	default: // istiod refuses ranges, and one address is not broad
 		return
 	}
-	path := field.NewPath("spec", "addresses")
+	path := addressesPath
 	var others []netip.Prefix
 	for i, a := range se.Spec.GetAddresses() {
 		switch p, ok := cidr.Parse(a); {

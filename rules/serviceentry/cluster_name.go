@@ -45,7 +45,7 @@ func checkClusterName(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 		if isApprovedHost(pass.Policy, h) {
 			continue
 		}
-		path := field.NewPath("spec", "hosts").Index(i)
+		path := hostsPath.Index(i)
 		switch owner := namespace.OwnerOf(pass, h); {
 		case owner == "":
 		case owner == namespace.Any:

@@ -90,7 +90,7 @@ type openPort struct {
 // ports returns the port numbers that a ServiceEntry opens, each once: those that
 // clients connect to and those that the proxies connect to.
 func ports(se *networkingv1.ServiceEntry) []openPort {
-	spec := field.NewPath("spec")
+	spec := specPath
 	var open []openPort
 	seen := map[uint32]bool{}
 	add := func(number uint32, path func() *field.Path) {

@@ -39,7 +39,7 @@ allowed.`,
 
 func checkEndpointAlias(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 	for i, e := range se.Spec.GetEndpoints() {
-		path := field.NewPath("spec", "endpoints").Index(i).Child("address")
+		path := endpointsPath.Index(i).Child("address")
 		switch _, isAddress := cidr.Parse(e.GetAddress()); {
 		case !isAddress:
 			checkEndpointName(pass, se, path, e)
@@ -52,7 +52,7 @@ func checkEndpointAlias(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 	}
 	for i, a := range se.Spec.GetAddresses() {
 		if !isApprovedRange(pass, a) {
-			pass.ReportAs(analysis.Error, field.Invalid(field.NewPath("spec", "addresses").Index(i), a, notApproved))
+			pass.ReportAs(analysis.Error, field.Invalid(addressesPath.Index(i), a, notApproved))
 		}
 	}
 }

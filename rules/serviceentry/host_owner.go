@@ -45,7 +45,7 @@ func checkHostOwner(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 	known := true
 	for i, written := range se.Spec.GetHosts() {
 		h := host.Normal(written)
-		path := field.NewPath("spec", "hosts").Index(i)
+		path := hostsPath.Index(i)
 		if by := reservedBy(pass.Policy, h); by != "" {
 			pass.Report(field.Forbidden(path, fmt.Sprintf("'%s' may be declared only in the namespaces of EgressPolicy '%s'; ask its owners", written, by)))
 			continue

@@ -44,7 +44,7 @@ func checkLocalEndpoint(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 	const detail = "must not be in the proxy's own pod, where its administration interface and agents listen; name the destination's own address or host"
 	for i, e := range se.Spec.GetEndpoints() {
 		if isLocal(e.GetAddress()) {
-			pass.ReportAs(severity, field.Invalid(field.NewPath("spec", "endpoints").Index(i).Child("address"), e.GetAddress(), detail))
+			pass.ReportAs(severity, field.Invalid(endpointsPath.Index(i).Child("address"), e.GetAddress(), detail))
 		}
 	}
 	if !resolvesHosts(se) {
@@ -52,7 +52,7 @@ func checkLocalEndpoint(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 	}
 	for i, h := range se.Spec.GetHosts() {
 		if isLocal(h) {
-			pass.ReportAs(severity, field.Invalid(field.NewPath("spec", "hosts").Index(i), h, detail))
+			pass.ReportAs(severity, field.Invalid(hostsPath.Index(i), h, detail))
 		}
 	}
 }

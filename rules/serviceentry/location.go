@@ -40,7 +40,7 @@ func checkLocation(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 		return
 	}
 	l := &locationCheck{pass: pass}
-	spec := field.NewPath("spec")
+	spec := specPath
 	for i, h := range se.Spec.GetHosts() {
 		l.name(spec.Child("hosts").Index(i), h)
 	}

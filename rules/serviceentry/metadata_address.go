@@ -44,17 +44,17 @@ func checkMetadataAddress(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 	}
 	for i, h := range se.Spec.GetHosts() {
 		if target, found := metadata.Find(h); found {
-			reportMetadata(pass, field.NewPath("spec", "hosts").Index(i), h, target)
+			reportMetadata(pass, hostsPath.Index(i), h, target)
 		}
 	}
 	for i, a := range se.Spec.GetAddresses() {
 		if target, found := metadata.Find(a); found {
-			reportMetadata(pass, field.NewPath("spec", "addresses").Index(i), a, target)
+			reportMetadata(pass, addressesPath.Index(i), a, target)
 		}
 	}
 	for i, e := range se.Spec.GetEndpoints() {
 		if target, found := metadata.Find(e.GetAddress()); found {
-			reportMetadata(pass, field.NewPath("spec", "endpoints").Index(i).Child("address"), e.GetAddress(), target)
+			reportMetadata(pass, endpointsPath.Index(i).Child("address"), e.GetAddress(), target)
 		}
 	}
 }

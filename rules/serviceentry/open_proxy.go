@@ -48,7 +48,7 @@ func checkOpenProxy(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 	if len(addresses) > 0 && !slices.ContainsFunc(addresses, isUnspecified) {
 		return
 	}
-	path := field.NewPath("spec", "ports")
+	path := portsPath
 	for i, p := range se.Spec.GetPorts() {
 		protocol := port.Parse(p.GetProtocol())
 		if !protocol.Nameless() {

@@ -40,7 +40,7 @@ with tls.mode SIMPLE.`,
 }
 
 func checkPlaintext(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
-	path := field.NewPath("spec", "ports")
+	path := portsPath
 	for i, p := range se.Spec.GetPorts() {
 		protocol := port.Parse(p.GetProtocol())
 		switch number, target := p.GetNumber(), p.GetTargetPort(); {

@@ -40,7 +40,7 @@ List addresses, use another port, or merge the service entries.`,
 }
 
 func checkPortCollision(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
-	path := field.NewPath("spec", "ports")
+	path := portsPath
 	for i, p := range se.Spec.GetPorts() {
 		if len(se.Spec.GetAddresses()) > 0 || getsAddress(se) || !port.Parse(p.GetProtocol()).Nameless() {
 			continue
@@ -65,13 +65,13 @@ func checkSameHost(pass *analysis.Pass, se *networkingv1.ServiceEntry, index int
 		other := o.(*networkingv1.ServiceEntry)
 		name := other.GetNamespace() + "/" + other.GetName()
 		if i, protocol := otherProtocol(se, other); i >= 0 {
-			pass.Report(field.Invalid(field.NewPath("spec", "ports").Index(i).Child("protocol"), se.Spec.GetPorts()[i].GetProtocol(), fmt.Sprintf(
+			pass.Report(field.Invalid(portsPath.Index(i).Child("protocol"), se.Spec.GetPorts()[i].GetProtocol(), fmt.Sprintf(
 				"should be '%s', as ServiceEntry '%s' has it for this host and port; the older one counts", protocol, name)))
 			return
 		}
 		if pass.Config.IsPlatform(se.GetNamespace()) && other.GetNamespace() != se.GetNamespace() && !samePorts(se, other) {
 			h := se.Spec.GetHosts()[index]
-			pass.Report(field.Invalid(field.NewPath("spec", "hosts").Index(index), h, fmt.Sprintf(
+			pass.Report(field.Invalid(hostsPath.Index(index), h, fmt.Sprintf(
 				"should not have ports here and others in ServiceEntry '%s', of which each client uses only one; merge them", name)))
 			return
 		}

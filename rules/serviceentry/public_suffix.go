@@ -51,6 +51,6 @@ func checkPublicSuffix(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 		default:
 			detail = fmt.Sprintf("must not match names that anyone can register, as below '%s', even if a policy allows it; list the exact hosts that are needed", suffix)
 		}
-		pass.Report(field.Invalid(field.NewPath("spec", "hosts").Index(i), h, detail))
+		pass.Report(field.Invalid(hostsPath.Index(i), h, detail))
 	}
 }

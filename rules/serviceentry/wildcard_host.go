@@ -58,7 +58,7 @@ func checkWildcardHost(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 		approvals, problem := approvalsOf(pass.Policy, host.Normal(h))
 		switch {
 		case problem != "":
-			pass.Report(field.Invalid(field.NewPath("spec", "hosts").Index(i), h, problem))
+			pass.Report(field.Invalid(hostsPath.Index(i), h, problem))
 		case !slices.ContainsFunc(approvals, func(a policy.AllowedHost) bool { return len(a.Ports) == 0 }):
 			if open == nil {
 				open = ports(se)

@@ -39,7 +39,7 @@ Remove the rewrite, or use the destination's own host.`,
 
 func checkAuthority(pass *analysis.Pass, vs *networkingv1.VirtualService) {
 	for i, r := range vs.Spec.GetHttp() {
-		path := field.NewPath("spec", "http").Index(i)
+		path := httpPath.Index(i)
 		checkRedirect(pass, path.Child("redirect"), r.GetRedirect())
 		named := authorities(path, r)
 		if len(named) == 0 || !leadsOut(pass, vs, r) && !leadsToGateway(pass, vs, r) {

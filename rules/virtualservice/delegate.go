@@ -39,17 +39,16 @@ func checkDelegate(pass *analysis.Pass, vs *networkingv1.VirtualService) {
 	if pass.Config.IsPlatform(vs.GetNamespace()) {
 		return
 	}
-	spec := field.NewPath("spec")
 	for i, r := range vs.Spec.GetHttp() {
 		namespace := r.GetDelegate().GetNamespace()
 		if namespace == "" || namespace == vs.GetNamespace() || pass.Config.IsPlatform(namespace) {
 			continue
 		}
-		pass.Report(field.Invalid(spec.Child("http").Index(i).Child("delegate", "namespace"), namespace, fmt.Sprintf(
+		pass.Report(field.Invalid(httpPath.Index(i).Child("delegate", "namespace"), namespace, fmt.Sprintf(
 			"must not be another team's, which then decides where the requests go; delegate within '%s'", vs.GetNamespace())))
 	}
 	if len(vs.Spec.GetHosts()) == 0 {
-		checkDelegateExport(pass, spec.Child("exportTo"), vs)
+		checkDelegateExport(pass, specPath.Child("exportTo"), vs)
 	}
 }
 

@@ -55,7 +55,7 @@ func checkExternalDestination(pass *analysis.Pass, vs *networkingv1.VirtualServi
 		dest := host.Normal(f.Destination.GetHost())
 		for _, name := range clientNames(f, hosts) {
 			if !isRelated(name, dest) {
-				pass.ReportAs(severity, field.Invalid(f.Path.Child("host"), f.Destination.GetHost(), fmt.Sprintf(
+				pass.ReportAs(severity, field.Invalid(f.Path().Child("host"), f.Destination.GetHost(), fmt.Sprintf(
 					"must not receive what clients send to '%s'; route to that host itself, or let clients use this one", name)))
 				break
 			}

@@ -37,7 +37,7 @@ Remove the mirror, or mirror to a Service of the own namespace.`,
 
 func checkExternalMirror(pass *analysis.Pass, vs *networkingv1.VirtualService) {
 	for i, r := range vs.Spec.GetHttp() {
-		path := field.NewPath("spec", "http").Index(i)
+		path := httpPath.Index(i)
 		if r.GetMirror() != nil && isMirrored(r) {
 			checkMirror(pass, vs, path.Child("mirror"), r.GetMirror())
 		}

@@ -72,7 +72,7 @@ func checkRouteBypass(pass *analysis.Pass, vs *networkingv1.VirtualService) {
 		if !external || isApproved(pass.Policy, h.host, portsOf(h.Destination, se), isDirect) {
 			continue
 		}
-		pass.ReportAs(severity, field.Invalid(h.path, h.host, fmt.Sprintf(
+		pass.ReportAs(severity, field.Invalid(h.at(), h.host, fmt.Sprintf(
 			"must not be reached by sidecars directly; let them use %s, and lead the host on from there", gatewayToUse(pass))))
 	}
 }
@@ -82,7 +82,7 @@ func checkHostBypass(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 	if !ok || isForGateways(pass.Config, se) {
 		return
 	}
-	path := field.NewPath("spec", "hosts")
+	path := hostsPath
 	unknown := false
 	for i, h := range se.Spec.GetHosts() {
 		h = host.Normal(h)

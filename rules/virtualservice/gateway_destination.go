@@ -60,10 +60,10 @@ func checkGatewayDestination(pass *analysis.Pass, vs *networkingv1.VirtualServic
 		case g == nil:
 			unknown = unknown || !ok
 		case internal:
-			pass.Report(field.Invalid(h.path, h.host, fmt.Sprintf(
+			pass.Report(field.Invalid(h.at(), h.host, fmt.Sprintf(
 				"must not be inside the mesh, whose services the egress gateway '%s' would reach with its own identity; give this route matches with `gateways: [mesh]`", g.Name)))
 		default:
-			pass.Report(field.Invalid(h.path, h.host, fmt.Sprintf(
+			pass.Report(field.Invalid(h.at(), h.host, fmt.Sprintf(
 				"must be one of the VirtualService's hosts on the egress gateway '%s', or be added to `hosts.allowed` of the EgressPolicy", g.Name)))
 		}
 	}

@@ -49,7 +49,7 @@ func checkGatewayLoop(pass *analysis.Pass, vs *networkingv1.VirtualService) {
 		g, ok := egressGateway(pass, h.Gateways, func(g *config.EgressGateway) bool { return g.Service == h.host })
 		unknown = unknown || !ok
 		if g != nil {
-			pass.Report(field.Invalid(h.path, h.host, fmt.Sprintf(
+			pass.Report(field.Invalid(h.at(), h.host, fmt.Sprintf(
 				"must not lead the egress gateway '%s' to itself; add `gateways: [mesh]` to each match of this route, and a route to the host that matches the gateway", g.Name)))
 		}
 	}

@@ -62,7 +62,7 @@ func checkGatewayResolution(pass *analysis.Pass, vs *networkingv1.VirtualService
 		case se == nil:
 			unknownHost = unknownHost || !pass.Mesh.Complete(analysis.ServiceEntry)
 		case se.Spec.GetResolution() == networking.ServiceEntry_NONE, se.Spec.GetResolution() == networking.ServiceEntry_DYNAMIC_DNS:
-			pass.Report(field.Invalid(h.path, h.host, fmt.Sprintf(
+			pass.Report(field.Invalid(h.at(), h.host, fmt.Sprintf(
 				"must not have the resolution %s, which does not work on the egress gateway '%s'; set `resolution: DNS` in the ServiceEntry", se.Spec.GetResolution(), g.Name)))
 		}
 	}

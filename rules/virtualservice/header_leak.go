@@ -51,7 +51,7 @@ func checkHeaderLeak(pass *analysis.Pass, vs *networkingv1.VirtualService) {
 		if !leadsOut(pass, vs, r) {
 			continue
 		}
-		path := field.NewPath("spec", "http").Index(i)
+		path := httpPath.Index(i)
 		checkHeaders(pass, path.Child("headers"), r.GetHeaders())
 		for j, d := range r.GetRoute() {
 			if _, external := route.External(pass.Config, pass.Mesh, vs.GetNamespace(), d.GetDestination()); external {

@@ -20,12 +20,21 @@ import (
 // A hop is a destination that a VirtualService, or a delegate of it, leads to.
 type hop struct {
 	route.Forward
-	// path is where a finding belongs: the destination's host, or the delegate.
-	path *field.Path
+	// delegate is where the VirtualService names the delegate that the
+	// destination is in, or nil.
+	delegate *field.Path
 	// host is the destination's, in normal form.
 	host string
 	// namespace is that of the VirtualService with the destination.
 	namespace string
+}
+
+// at returns where a finding belongs: the destination's host, or the delegate.
+func (h *hop) at() *field.Path {
+	if h.delegate != nil {
+		return h.delegate
+	}
+	return h.Path().Child("host")
 }
 
 // hops yields the destinations that get requests, on routes whose gateways are
@@ -34,7 +43,7 @@ type hop struct {
 func hops(pass *analysis.Pass, vs *networkingv1.VirtualService, where func(gateways []string) bool) iter.Seq[hop] {
 	return func(yield func(hop) bool) {
 		for f := range route.Forwards(vs) {
-			if where(f.Gateways) && !yieldHop(pass, f, f.Path.Child("host"), vs.GetNamespace(), yield) {
+			if where(f.Gateways) && !yieldHop(pass, f, nil, vs.GetNamespace(), yield) {
 				return
 			}
 		}
@@ -55,12 +64,12 @@ func onGateways(gateways []string) bool {
 	return slices.ContainsFunc(gateways, func(g string) bool { return g != route.Mesh })
 }
 
-func yieldHop(pass *analysis.Pass, f route.Forward, path *field.Path, namespace string, yield func(hop) bool) bool {
+func yieldHop(pass *analysis.Pass, f route.Forward, delegate *field.Path, namespace string, yield func(hop) bool) bool {
 	h := host.Expand(f.Destination.GetHost(), namespace, pass.Config.Mesh.ClusterDomain)
 	if h == "" || !f.Active {
 		return true
 	}
-	return yield(hop{Forward: f, path: path, host: h, namespace: namespace})
+	return yield(hop{Forward: f, delegate: delegate, host: h, namespace: namespace})
 }
 
 // delegated yields the delegates of a VirtualService with the gateways that they
@@ -92,7 +101,7 @@ func delegated(pass *analysis.Pass, vs *networkingv1.VirtualService, where func(
 				ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
 				Spec:       networking.VirtualService{Gateways: gateways, Http: d.Spec.GetHttp()},
 			}
-			if !yield(field.NewPath("spec", "http").Index(i).Child("delegate"), part) {
+			if !yield(httpPath.Index(i).Child("delegate"), part) {
 				return
 			}
 		}

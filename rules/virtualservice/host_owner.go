@@ -49,7 +49,7 @@ func checkHostOwner(pass *analysis.Pass, vs *networkingv1.VirtualService) {
 	o := &ownership{pass: pass, vs: vs}
 	o.platformOnly = !seen.Public && !slices.ContainsFunc(seen.Namespaces, func(n string) bool { return n != own && !pass.Config.IsPlatform(n) })
 	for i, written := range vs.Spec.GetHosts() {
-		o.check(field.NewPath("spec", "hosts").Index(i), written)
+		o.check(hostsPath.Index(i), written)
 	}
 	if o.unknown {
 		pass.NotEvaluated("not all ServiceEntries and namespaces are known that say whose these hosts are")

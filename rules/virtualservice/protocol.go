@@ -49,9 +49,8 @@ arrive.`,
 }
 
 func checkProtocol(pass *analysis.Pass, vs *networkingv1.VirtualService) {
-	spec := field.NewPath("spec")
 	for i, r := range vs.Spec.GetHttp() {
-		checkFault(pass, spec.Child("http").Index(i), r)
+		checkFault(pass, httpPath.Index(i), r)
 	}
 	if !route.AppliesToMesh(vs) {
 		return
@@ -62,15 +61,15 @@ func checkProtocol(pass *analysis.Pass, vs *networkingv1.VirtualService) {
 	}
 	check := protocolCheck{pass: pass, vs: vs, ports: ports}
 	for i, r := range vs.Spec.GetHttp() {
-		checkRoute(&check, spec.Child("http").Index(i), r.GetMatch(), takesHTTP,
+		checkRoute(&check, httpPath.Index(i), r.GetMatch(), takesHTTP,
 			"must not be an http route, which sidecars ignore on ports without HTTP, with its timeout, retries and headers; use a `tls` or `tcp` route, or TLS origination")
 	}
 	for i, r := range vs.Spec.GetTls() {
-		checkRoute(&check, spec.Child("tls").Index(i), r.GetMatch(), port.Protocol.TLSLike,
+		checkRoute(&check, specPath.Child("tls").Index(i), r.GetMatch(), port.Protocol.TLSLike,
 			"must not be a tls route, which sidecars ignore on ports without TLS or HTTPS; use an `http` or `tcp` route, or correct the protocol in the ServiceEntry")
 	}
 	for i, r := range vs.Spec.GetTcp() {
-		checkRoute(&check, spec.Child("tcp").Index(i), r.GetMatch(), port.Protocol.TCPLike,
+		checkRoute(&check, specPath.Child("tcp").Index(i), r.GetMatch(), port.Protocol.TCPLike,
 			"must not be a tcp route, which sidecars ignore on ports with HTTP or TLS; use an `http` or `tls` route, or correct the protocol in the ServiceEntry")
 	}
 }

@@ -51,7 +51,7 @@ func checkRetries(pass *analysis.Pass, vs *networkingv1.VirtualService) {
 		if attempts < 1 || !leadsOut(pass, vs, r) && !leadsToGateway(pass, vs, r) {
 			continue
 		}
-		path := field.NewPath("spec", "http").Index(i).Child("retries")
+		path := httpPath.Index(i).Child("retries")
 		if limit := pass.Policy.Limits.MaxRetryAttempts; int(attempts) > limit {
 			pass.Report(field.Invalid(path.Child("attempts"), attempts, fmt.Sprintf(
 				"must be less than or equal to %d for an external host, which retries of all callers keep from recovering", limit)))

@@ -45,7 +45,7 @@ rule an action, since mutate/timeout fills it in.`,
 
 func checkTimeout(pass *analysis.Pass, vs *networkingv1.VirtualService) {
 	for i, r := range vs.Spec.GetHttp() {
-		path := field.NewPath("spec", "http").Index(i)
+		path := httpPath.Index(i)
 		checkBudget(pass, path, r)
 		if leadsOut(pass, vs, r) {
 			checkExternalTimeout(pass, path, r)

@@ -46,7 +46,7 @@ func checkWildcardHost(pass *analysis.Pass, vs *networkingv1.VirtualService) {
 		if se := pass.Mesh.ServiceEntry(own, h); se != nil && se.GetNamespace() == own {
 			continue
 		}
-		path := field.NewPath("spec", "hosts").Index(i)
+		path := hostsPath.Index(i)
 		if visibility.OfVirtualService(pass.Config, vs).Crosses(own) {
 			pass.Report(field.Invalid(path, written,
 				"must not be a wildcard in a VirtualService that others see, whose requests it captures; list the hosts one by one, or set `exportTo: ['.']`"))

@@ -40,19 +40,21 @@ func AppliesToEgress(c *config.Configuration, vs *networkingv1.VirtualService, r
 // not add to it (istio.io/istio v1.31, pilot/pkg/networking/core/route/route.go,
 // sourceMatchHTTP, and pilot/pkg/model/push_context.go, getGatewayNames).
 func Gateways(vs *networkingv1.VirtualService, matches [][]string) []string {
-	own := normalGateways(vs.Spec.GetGateways(), vs.GetNamespace())
-	if len(own) == 0 {
-		own = []string{Mesh}
+	own := onlyMesh
+	if len(vs.Spec.GetGateways()) > 0 {
+		own = normalGateways(vs.Spec.GetGateways(), vs.GetNamespace())
 	}
 	if len(matches) == 0 {
 		return own
 	}
-	return slices.DeleteFunc(own, func(g string) bool {
+	return slices.DeleteFunc(slices.Clone(own), func(g string) bool {
 		return !slices.ContainsFunc(matches, func(gateways []string) bool {
 			return len(gateways) == 0 || slices.Contains(normalGateways(gateways, vs.GetNamespace()), g)
 		})
 	})
 }
+
+var onlyMesh = []string{Mesh}
 
 func normalGateways(gateways []string, namespace string) []string {
 	var names []string
@@ -69,8 +71,6 @@ func normalGateways(gateways []string, namespace string) []string {
 
 // A Forward is one destination of a route.
 type Forward struct {
-	// Path is that of the destination.
-	Path *field.Path
 	// Destination is nil if it is missing.
 	Destination *networking.Destination
 	// Active is set unless the destination has no weight beside others.
@@ -81,28 +81,41 @@ type Forward struct {
 	HTTP *networking.HTTPRoute
 	TLS  *networking.TLSRoute
 	TCP  *networking.TCPRoute
+
+	routes       *field.Path
+	route, index int
 }
+
+// Path returns the path of the destination.
+func (f *Forward) Path() *field.Path {
+	return f.routes.Index(f.route).Child("route").Index(f.index).Child("destination")
+}
+
+var (
+	httpPath = field.NewPath("spec", "http")
+	tlsPath  = field.NewPath("spec", "tls")
+	tcpPath  = field.NewPath("spec", "tcp")
+)
 
 // Forwards yields the destinations of all routes of a VirtualService, mirrors and
 // delegates not included.
 func Forwards(vs *networkingv1.VirtualService) iter.Seq[Forward] {
 	return func(yield func(Forward) bool) {
-		spec := field.NewPath("spec")
 		for i, r := range vs.Spec.GetHttp() {
-			f := Forward{HTTP: r, Gateways: Gateways(vs, gatewaysOf(r.GetMatch()))}
-			if !forward(f, spec.Child("http").Index(i), r.GetRoute(), yield) {
+			f := Forward{HTTP: r, Gateways: Gateways(vs, gatewaysOf(r.GetMatch())), routes: httpPath, route: i}
+			if !forward(f, r.GetRoute(), yield) {
 				return
 			}
 		}
 		for i, r := range vs.Spec.GetTls() {
-			f := Forward{TLS: r, Gateways: Gateways(vs, gatewaysOf(r.GetMatch()))}
-			if !forward(f, spec.Child("tls").Index(i), r.GetRoute(), yield) {
+			f := Forward{TLS: r, Gateways: Gateways(vs, gatewaysOf(r.GetMatch())), routes: tlsPath, route: i}
+			if !forward(f, r.GetRoute(), yield) {
 				return
 			}
 		}
 		for i, r := range vs.Spec.GetTcp() {
-			f := Forward{TCP: r, Gateways: Gateways(vs, gatewaysOf(r.GetMatch()))}
-			if !forward(f, spec.Child("tcp").Index(i), r.GetRoute(), yield) {
+			f := Forward{TCP: r, Gateways: Gateways(vs, gatewaysOf(r.GetMatch())), routes: tcpPath, route: i}
+			if !forward(f, r.GetRoute(), yield) {
 				return
 			}
 		}
@@ -122,9 +135,9 @@ type weighted interface {
 	GetWeight() int32
 }
 
-func forward[D weighted](f Forward, path *field.Path, destinations []D, yield func(Forward) bool) bool {
+func forward[D weighted](f Forward, destinations []D, yield func(Forward) bool) bool {
 	for i, d := range destinations {
-		f.Path = path.Child("route").Index(i).Child("destination")
+		f.index = i
 		f.Destination = d.GetDestination()
 		f.Active = len(destinations) == 1 || d.GetWeight() > 0
 		if !yield(f) {
