@@ -104,8 +104,9 @@ type Mesh interface {
 	Object(kind *Kind, namespace, name string) Object
 	// HostClaims returns objects of the kind, ServiceEntry or VirtualService,
 	// that have a host equal to host or, where host is a wildcard, below it;
-	// that are older than obj, as all are that is not in the mesh yet, of
-	// whichever namespace; and that some namespace sees which sees obj too. The order is by host and age. There are at most
+	// that are older than obj, of whichever namespace; and that some namespace
+	// sees which sees obj too. All are older than an object that, as the mesh
+	// knows it, does not have the host yet, or not for all who would see it. The order is by host and age. There are at most
 	// [MaxClaims]; complete is false if there may be more.
 	HostClaims(kind *Kind, obj Object, host string) (older []Object, complete bool)
 	// PortClaims is like HostClaims for ServiceEntries that take all TCP

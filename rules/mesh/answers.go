@@ -4,6 +4,7 @@ package mesh
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
@@ -74,7 +75,7 @@ func (x *Index) HostClaims(kind *analysis.Kind, obj analysis.Object, h string) (
 	if c == nil {
 		return nil, true
 	}
-	q := x.question(c, obj)
+	q := x.question(c, obj, func(d *declaration) bool { return slices.Contains(d.hosts, h) })
 	if !host.IsWildcard(h) {
 		q.at(hostKey(h))
 		return q.answer()
@@ -95,8 +96,9 @@ func (x *Index) HostClaims(kind *analysis.Kind, obj analysis.Object, h string) (
 func (x *Index) PortClaims(obj analysis.Object, port uint32) (older []analysis.Object, complete bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	q := x.question(x.portClaims, obj)
-	q.at(portKey(port))
+	key := portKey(port)
+	q := x.question(x.portClaims, obj, func(d *declaration) bool { return slices.Contains(d.ports, key) })
+	q.at(key)
 	return q.answer()
 }
 
@@ -108,17 +110,21 @@ func (x *Index) AddressClaims(kind *analysis.Kind, obj analysis.Object, p netip.
 	if a == nil || !p.IsValid() {
 		return nil, true
 	}
-	q := x.question(a.claims, obj)
+	q := x.question(a.claims, obj, func(d *declaration) bool { return slices.Contains(d.addresses, p) })
 	q.anyAge = kind == analysis.Service
 	a.collect(q, p)
 	return q.answer()
 }
 
-// question begins a question. That an object is new is told by its not being in
-// the mesh, not by its age: creation times are in seconds.
-func (x *Index) question(c *claims, obj analysis.Object) *question {
-	_, known := x.objects[analysis.KindOf(obj)][name{obj.GetNamespace(), obj.GetName()}]
-	return &question{claims: c, obj: obj, seen: x.scope(obj), isNew: !known}
+// question begins a question about a claim. Only a claim that the object makes in
+// the mesh already, for all who would see it, is as old as the object: else
+// somebody could create an object early, and have it claim later. Times of creation
+// would not tell what is new, being in seconds.
+func (x *Index) question(c *claims, obj analysis.Object, claims func(*declaration) bool) *question {
+	q := &question{claims: c, obj: obj, seen: x.scope(obj)}
+	before, known := x.objects[analysis.KindOf(obj)][name{obj.GetNamespace(), obj.GetName()}]
+	q.isNew = !known || !claims(&before) || !before.seen.Includes(q.seen)
+	return q
 }
 
 // scope returns who sees an object, also one that is not in the index yet.

@@ -87,7 +87,8 @@ type question struct {
 	claims *claims
 	obj    analysis.Object
 	seen   visibility.Scope
-	// isNew is set if all others are older: the object is not in the mesh yet.
+	// isNew is set if all others are older: the object does not make the claim
+	// yet.
 	isNew bool
 	// anyAge is set if younger objects count too.
 	anyAge bool

@@ -38,11 +38,15 @@ allowed.`,
 }
 
 func checkEndpointAlias(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
+	var domains map[string]bool
 	for i, e := range se.Spec.GetEndpoints() {
 		path := endpointsPath.Index(i).Child("address")
 		switch _, isAddress := cidr.Parse(e.GetAddress()); {
 		case !isAddress:
-			checkEndpointName(pass, se, path, e)
+			if domains == nil {
+				domains = domainsOf(se.Spec.GetHosts())
+			}
+			checkEndpointName(pass, se, path, e, domains)
 		case !isApprovedRange(pass, e.GetAddress()):
 			pass.ReportAs(analysis.Error, field.Invalid(path, e.GetAddress(), notApproved))
 		}
@@ -70,7 +74,7 @@ func isApprovedRange(pass *analysis.Pass, address string) bool {
 }
 
 // checkEndpointName looks at an endpoint that proxies look up in DNS.
-func checkEndpointName(pass *analysis.Pass, se *networkingv1.ServiceEntry, path *field.Path, e *networking.WorkloadEntry) {
+func checkEndpointName(pass *analysis.Pass, se *networkingv1.ServiceEntry, path *field.Path, e *networking.WorkloadEntry, domains map[string]bool) {
 	name := host.Normal(e.GetAddress())
 	if name == "" || isLocal(name) || host.Internal(name, &pass.Config.Mesh, nil) || isApprovedHost(pass.Policy, name) {
 		return
@@ -78,7 +82,7 @@ func checkEndpointName(pass *analysis.Pass, se *networkingv1.ServiceEntry, path 
 	severity := analysis.Warning
 	if pass.Policy.Unlisted == policy.DenyUnlisted {
 		severity = analysis.Error
-	} else if sharesDomain(se.Spec.GetHosts(), name) {
+	} else if domains[domainOf(name)] {
 		return
 	}
 	pass.ReportAs(severity, field.Invalid(path, e.GetAddress(), fmt.Sprintf(
@@ -90,14 +94,21 @@ func isApprovedHost(pol *policy.Policy, h string) bool {
 	return slices.ContainsFunc(pol.AllowedHosts, func(a policy.AllowedHost) bool { return host.Approves(a.Host, h) })
 }
 
-// sharesDomain reports whether a name is one of the hosts, or has the registered
-// domain of one.
-func sharesDomain(hosts []string, name string) bool {
-	domain := host.RegisteredDomain(name)
-	return slices.ContainsFunc(hosts, func(h string) bool {
-		h = host.Normal(h)
-		return host.Covers(h, name) || domain != "" && host.RegisteredDomain(h) == domain
-	})
+// domainsOf returns what names must share with the hosts.
+func domainsOf(hosts []string) map[string]bool {
+	domains := make(map[string]bool, len(hosts))
+	for _, h := range hosts {
+		domains[domainOf(host.Normal(h))] = true
+	}
+	return domains
+}
+
+// domainOf returns the registered domain of a name, or else the name.
+func domainOf(name string) string {
+	if domain := host.RegisteredDomain(name); domain != "" {
+		return domain
+	}
+	return name
 }
 
 // quoted lists hosts as far as a message has room.

@@ -52,19 +52,20 @@ func checkPortCollision(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 				older[j].GetNamespace(), older[j].GetName())))
 		}
 	}
+	protocols := protocolsOf(se)
 	for i, h := range se.Spec.GetHosts() {
 		if older, _ := pass.Mesh.HostClaims(analysis.ServiceEntry, se, host.Normal(h)); !host.IsWildcard(h) {
-			checkSameHost(pass, se, i, older)
+			checkSameHost(pass, se, i, protocols, older)
 		}
 	}
 }
 
 // checkSameHost compares the ports with those that older entries have for a host.
-func checkSameHost(pass *analysis.Pass, se *networkingv1.ServiceEntry, index int, older []analysis.Object) {
+func checkSameHost(pass *analysis.Pass, se *networkingv1.ServiceEntry, index int, protocols map[uint32]portProtocol, older []analysis.Object) {
 	for _, o := range older {
 		other := o.(*networkingv1.ServiceEntry)
 		name := other.GetNamespace() + "/" + other.GetName()
-		if i, protocol := otherProtocol(se, other); i >= 0 {
+		if i, protocol := otherProtocol(protocols, other); i >= 0 {
 			pass.Report(field.Invalid(portsPath.Index(i).Child("protocol"), se.Spec.GetPorts()[i].GetProtocol(), fmt.Sprintf(
 				"should be '%s', as ServiceEntry '%s' has it for this host and port; the older one counts", protocol, name)))
 			return
@@ -86,14 +87,27 @@ func getsAddress(se *networkingv1.ServiceEntry) bool {
 	return se.Spec.GetResolution() != networking.ServiceEntry_NONE && !optedOut && !slices.ContainsFunc(se.Spec.GetHosts(), isWildcard)
 }
 
-// otherProtocol returns the index of a port of a for which b has another protocol,
+// A portProtocol is the protocol of a port with an index.
+type portProtocol struct {
+	index    int
+	protocol port.Protocol
+}
+
+func protocolsOf(se *networkingv1.ServiceEntry) map[uint32]portProtocol {
+	protocols := make(map[uint32]portProtocol, len(se.Spec.GetPorts()))
+	for i, p := range se.Spec.GetPorts() {
+		protocols[p.GetNumber()] = portProtocol{i, port.Parse(p.GetProtocol())}
+	}
+	return protocols
+}
+
+// otherProtocol returns the index of a port for which other has another protocol,
 // and that.
-func otherProtocol(a, b *networkingv1.ServiceEntry) (int, port.Protocol) {
-	for i, p := range a.Spec.GetPorts() {
-		for _, q := range b.Spec.GetPorts() {
-			if p.GetNumber() == q.GetNumber() && port.Parse(p.GetProtocol()) != port.Parse(q.GetProtocol()) {
-				return i, port.Parse(q.GetProtocol())
-			}
+func otherProtocol(protocols map[uint32]portProtocol, other *networkingv1.ServiceEntry) (int, port.Protocol) {
+	for _, p := range other.Spec.GetPorts() {
+		own, ok := protocols[p.GetNumber()]
+		if theirs := port.Parse(p.GetProtocol()); ok && own.protocol != theirs {
+			return own.index, theirs
 		}
 	}
 	return -1, ""

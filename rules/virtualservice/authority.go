@@ -26,7 +26,8 @@ policies, logs and the firewall see one host and the server another: domain
 fronting, as it is used to hide where data goes.
 
 The rule looks at HTTP routes to external hosts and to egress gateways: rewrite's
-authority and the header 'host' that a route or destination sets or adds. It must be
+authority and the header 'host' or ':authority' that a route or destination sets or
+adds. It must be
 a host of the virtual service, of the destination, or of its service entry; a port
 is ignored. Another one is warned about and, where the policy denies unlisted hosts
 and does not approve it, denied. The rule also warns of a redirect to an external
@@ -63,7 +64,7 @@ func authorities(path *field.Path, r *networking.HTTPRoute) []requestHeader {
 	}
 	add := func(path *field.Path, headers *networking.Headers) {
 		for h := range requestHeaders(path, headers) {
-			if strings.EqualFold(h.name, "host") {
+			if strings.EqualFold(h.name, "host") || strings.EqualFold(h.name, ":authority") {
 				named = append(named, h)
 			}
 		}
@@ -88,7 +89,7 @@ func hostsBehind(pass *analysis.Pass, vs *networkingv1.VirtualService, d *networ
 
 func checkName(pass *analysis.Pass, known []string, a requestHeader) {
 	name := host.Normal(host.TrimPort(a.value))
-	if name == "" || slices.ContainsFunc(known, func(h string) bool { return host.Covers(h, name) }) {
+	if name == "" || slices.ContainsFunc(known, func(h string) bool { return host.PublicSuffix(h) == "" && host.Covers(h, name) }) {
 		return
 	}
 	severity := analysis.Warning

@@ -4,8 +4,8 @@ package virtualservice
 
 import (
 	"fmt"
-	"slices"
 
+	networking "istio.io/api/networking/v1alpha3"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -25,10 +25,10 @@ to any external host. Clients do not notice; with TLS the server name says one h
 while the bytes go to another.
 
 The rule looks at destinations outside the mesh that receive traffic: they have
-weight, or are the only ones of their route. Each must be a host of the virtual
-service or below a wildcard of it, or have the same registered domain as one, as
-origin.example.com has for www.example.com. For TLS routes the server names of the
-matches count instead. If a host of the virtual service is inside the mesh, the
+weight, or are the only ones of their route. Each must have the same registered
+domain as a host of the virtual service, as origin.example.com has for
+www.example.com and for '*.example.com'. For TLS routes each server name of the
+matches counts instead. If any host of the virtual service is inside the mesh, the
 destination is denied, else warned about, as it is in a delegate, whose hosts are
 those of others. A destination of two labels counts as external only if a service
 entry declares it.
@@ -40,25 +40,17 @@ host, let clients use that host's own name.`,
 }
 
 func checkExternalDestination(pass *analysis.Pass, vs *networkingv1.VirtualService) {
-	var hosts []string
-	severity := analysis.Warning
+	var c *clients
 	for f := range route.Forwards(vs) {
 		if !f.Active || !leaves(pass, vs, f) {
 			continue
 		}
-		if hosts == nil {
-			hosts = hostsOf(pass, vs)
-			if slices.ContainsFunc(hosts, func(h string) bool { return isInside(pass, h) }) {
-				severity = analysis.Error
-			}
+		if c == nil {
+			c = clientsOf(pass, vs)
 		}
-		dest := host.Normal(f.Destination.GetHost())
-		for _, name := range clientNames(f, hosts) {
-			if !isRelated(name, dest) {
-				pass.ReportAs(severity, field.Invalid(f.Path().Child("host"), f.Destination.GetHost(), fmt.Sprintf(
-					"must not receive what clients send to '%s'; route to that host itself, or let clients use this one", name)))
-				break
-			}
+		if name := c.unrelated(f); name != "" {
+			pass.ReportAs(c.severity, field.Invalid(f.Path().Child("host"), f.Destination.GetHost(), fmt.Sprintf(
+				"must not receive what clients send to '%s'; route to that host itself, or let clients use this one", name)))
 		}
 	}
 }
@@ -69,8 +61,88 @@ func leaves(pass *analysis.Pass, vs *networkingv1.VirtualService, f route.Forwar
 	return external
 }
 
-// hostsOf returns the hosts of a VirtualService in normal form. Those of a delegate
-// are not known: it has the one that no destination is related to.
+// clients are the hosts that clients of a VirtualService may mean.
+type clients struct {
+	severity analysis.Severity
+	// first stands for the hosts in messages: one inside the mesh, if there is
+	// one.
+	first string
+	// inside is set if a host is inside the mesh, to which nothing outside is
+	// related.
+	inside bool
+	// families are those of the hosts.
+	families map[string]bool
+
+	// serverNames are those of the TLS route that was asked about last.
+	tls         *networking.TLSRoute
+	serverNames []string
+}
+
+func clientsOf(pass *analysis.Pass, vs *networkingv1.VirtualService) *clients {
+	c := &clients{severity: analysis.Warning, first: "the hosts of whoever delegates", families: map[string]bool{}}
+	for i, h := range hostsOf(pass, vs) {
+		inside := isInside(pass, h)
+		if i == 0 || inside && !c.inside {
+			c.first = h
+		}
+		if inside {
+			c.inside, c.severity = true, analysis.Error
+		}
+		c.families[family(h)] = true
+	}
+	return c
+}
+
+// unrelated returns a name that clients mean and to which the destination is not
+// related, or "": one of the server names of a TLS route; else a host inside the
+// mesh, or any of the hosts if it is related to none of them.
+func (c *clients) unrelated(f route.Forward) string {
+	dest := family(host.Normal(f.Destination.GetHost()))
+	if f.TLS == nil {
+		if c.inside || !c.families[dest] {
+			return c.first
+		}
+		return ""
+	}
+	if c.tls != f.TLS {
+		c.tls, c.serverNames = f.TLS, oneOfEachFamily(f.TLS)
+	}
+	for _, name := range c.serverNames {
+		if family(name) != dest {
+			return name
+		}
+	}
+	return ""
+}
+
+// oneOfEachFamily returns the first server name of each family that a route takes,
+// two at most: a destination is related to one of them, if at all.
+func oneOfEachFamily(r *networking.TLSRoute) []string {
+	var names []string
+	for _, m := range r.GetMatch() {
+		for _, sni := range m.GetSniHosts() {
+			name := host.Normal(sni)
+			if len(names) == 0 || family(name) != family(names[0]) {
+				names = append(names, name)
+			}
+			if len(names) == 2 {
+				return names
+			}
+		}
+	}
+	return names
+}
+
+// family is what related names have in common: their registered domain, else the
+// name itself.
+func family(h string) string {
+	if domain := host.RegisteredDomain(h); domain != "" {
+		return domain
+	}
+	return h
+}
+
+// hostsOf returns the hosts of a VirtualService in normal form.
 func hostsOf(pass *analysis.Pass, vs *networkingv1.VirtualService) []string {
 	hosts := make([]string, 0, len(vs.Spec.GetHosts()))
 	for _, h := range vs.Spec.GetHosts() {
@@ -81,34 +153,4 @@ func hostsOf(pass *analysis.Pass, vs *networkingv1.VirtualService) []string {
 
 func isInside(pass *analysis.Pass, h string) bool {
 	return host.Internal(h, &pass.Config.Mesh, func(name string) bool { return namespace.Exists(pass, name) })
-}
-
-// clientNames returns the names of which one must be related to the destination:
-// each server name of a TLS route; else the hosts, of which it is enough that one
-// is related, so that the first stands for all if none is.
-func clientNames(f route.Forward, hosts []string) []string {
-	var names []string
-	for _, m := range f.TLS.GetMatch() {
-		for _, sni := range m.GetSniHosts() {
-			names = append(names, host.Normal(sni))
-		}
-	}
-	if len(names) > 0 {
-		return names
-	}
-	dest := host.Normal(f.Destination.GetHost())
-	if slices.ContainsFunc(hosts, func(h string) bool { return isRelated(h, dest) }) {
-		return nil
-	}
-	if len(hosts) == 0 {
-		return []string{"the hosts of whoever delegates"}
-	}
-	return hosts[:1]
-}
-
-// isRelated reports whether a destination is the name, below the wildcard, or of
-// the same registered domain.
-func isRelated(name, dest string) bool {
-	domain := host.RegisteredDomain(dest)
-	return host.Covers(name, dest) || domain != "" && host.RegisteredDomain(name) == domain
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -27,11 +28,12 @@ Envoy's substitution operators: %DOWNSTREAM_PEER_URI_SAN% is the caller's identi
 %ENVIRONMENT(X)% a variable of the proxy, and %REQ(authorization)% copies the
 caller's credentials into a header that nobody filters.
 
-The rule looks at the request headers that routes to external hosts set or add, for
-the route or for one destination. Denied are the operators DOWNSTREAM_PEER_…,
-DOWNSTREAM_LOCAL_…, ENVIRONMENT, FILTER_STATE, DYNAMIC_METADATA, METADATA and CEL,
-and those that copy a request header that holds credentials (authorization,
-cookie, x-forwarded-client-cert, x-api-key and the like). '%%' is no operator. A
+The rule looks at the request headers that routes to external hosts and to egress
+gateways set or add, for the route or for one destination. Denied are the operators
+DOWNSTREAM_PEER_…, those of the proxy's own certificate, ENVIRONMENT, FILTER_STATE,
+DYNAMIC_METADATA, METADATA, CEL, FILE_CONTENT and SECRET, and those that copy a
+request header that holds credentials (authorization, cookie,
+x-forwarded-client-cert, x-api-key and the like). '%%' is no operator. A
 fixed value for such a header is warned about: it puts a secret into an object that
 many can read.
 
@@ -48,13 +50,14 @@ var credentials = []string{
 
 func checkHeaderLeak(pass *analysis.Pass, vs *networkingv1.VirtualService) {
 	for i, r := range vs.Spec.GetHttp() {
-		if !leadsOut(pass, vs, r) {
+		if !leadsOut(pass, vs, r) && !leadsToGateway(pass, vs, r) {
 			continue
 		}
 		path := httpPath.Index(i)
 		checkHeaders(pass, path.Child("headers"), r.GetHeaders())
 		for j, d := range r.GetRoute() {
-			if _, external := route.External(pass.Config, pass.Mesh, vs.GetNamespace(), d.GetDestination()); external {
+			_, external := route.External(pass.Config, pass.Mesh, vs.GetNamespace(), d.GetDestination())
+			if external || gatewayByService(pass.Config, vs.GetNamespace(), d.GetDestination()) != nil {
 				checkHeaders(pass, path.Child("route").Index(j).Child("headers"), d.GetHeaders())
 			}
 		}
@@ -92,10 +95,10 @@ func requestHeaders(path *field.Path, headers *networking.Headers) iter.Seq[requ
 // may be a secret.
 func checkHeader(pass *analysis.Pass, path *field.Path, name, value string) {
 	static := true
-	for operator, argument := range operators(value) {
-		static = false
-		if leak := leaks(operator, argument); leak != "" {
-			pass.Report(field.Invalid(path, "%"+operator+argument+"%", fmt.Sprintf(
+	for _, m := range operator.FindAllStringSubmatch(value, -1) {
+		static = static && m[1] == ""
+		if leak := leaks(m[1], m[2]); leak != "" {
+			pass.Report(field.Invalid(path, m[0], fmt.Sprintf(
 				"must not carry %s to an external host; remove the header", leak)))
 		}
 	}
@@ -105,50 +108,27 @@ func checkHeader(pass *analysis.Pass, path *field.Path, name, value string) {
 	}
 }
 
-// operators yields the substitution operators in a header's value, with their
-// arguments in parentheses and what follows (Envoy, substitution formatter).
-func operators(value string) iter.Seq2[string, string] {
-	return func(yield func(operator, argument string) bool) {
-		for {
-			_, rest, ok := strings.Cut(value, "%")
-			if !ok {
-				return
-			}
-			operator, rest, ok := strings.Cut(rest, "%")
-			value = rest
-			if !ok {
-				return
-			}
-			if operator == "" {
-				continue // an escaped percent sign
-			}
-			end := strings.IndexAny(operator, "(:")
-			if end < 0 {
-				end = len(operator)
-			}
-			if !yield(operator[:end], operator[end:]) {
-				return
-			}
-		}
-	}
-}
+// operator matches a substitution operator in a header's value, with its argument
+// and length, or an escaped percent sign (Envoy v1.39,
+// source/common/formatter/substitution_formatter.cc).
+var operator = regexp.MustCompile(`%%|%([A-Z0-9_]+)(\([^)]*\))?(:[0-9]+)?%`)
 
 // leaks says what secret an operator stands for, if it does.
-func leaks(operator, argument string) string {
-	switch {
-	case strings.HasPrefix(operator, "DOWNSTREAM_PEER_"), strings.HasPrefix(operator, "DOWNSTREAM_LOCAL_"):
-		return "the certificate or identity of a workload"
-	case operator == "ENVIRONMENT":
+func leaks(name, argument string) string {
+	switch name {
+	case "ENVIRONMENT":
 		return "the proxy's environment"
-	case slices.Contains([]string{"FILTER_STATE", "DYNAMIC_METADATA", "METADATA", "CEL"}, operator):
+	case "FILTER_STATE", "DYNAMIC_METADATA", "METADATA", "CEL", "FILE_CONTENT", "SECRET":
 		return "the proxy's own data"
-	case operator == "REQ", operator == "REQ_WITHOUT_QUERY":
-		inside, _, _ := strings.Cut(strings.TrimPrefix(argument, "("), ")")
-		for header := range strings.SplitSeq(inside, "?") {
-			if slices.Contains(credentials, strings.ToLower(strings.TrimSpace(header))) {
-				return "the credentials of the caller"
-			}
+	case "REQ", "REQ_WITHOUT_QUERY", "REQUEST_HEADER", "COALESCE":
+		words := strings.FieldsFunc(strings.ToLower(argument), func(r rune) bool { return strings.ContainsRune("()?\"' :,{}[]", r) })
+		if slices.ContainsFunc(words, func(w string) bool { return slices.Contains(credentials, w) }) {
+			return "the credentials of the caller"
 		}
+	}
+	isCertificate := strings.Contains(name, "_SAN") || strings.Contains(name, "SUBJECT")
+	if strings.HasPrefix(name, "DOWNSTREAM_PEER_") || strings.HasPrefix(name, "DOWNSTREAM_LOCAL_") && isCertificate {
+		return "the certificate or identity of a workload"
 	}
 	return ""
 }

@@ -22,8 +22,8 @@ requests for many hosts, also for those that do not exist yet. If other namespac
 see it, it captures theirs.
 
 Denied are wildcards in virtual services that sidecars use and that are exported
-beyond their namespace. In a virtual service for the own namespace alone they are
-warned about. A wildcard that the own namespace has declared in a service entry,
+beyond their namespace. In a virtual service for the own namespace alone those for
+Services are warned about. A wildcard that the own namespace has declared in a service entry,
 or that lies below one, is fine; that entry has been judged itself. Virtual
 services for gateways alone often have wildcards, and are left alone, as are
 platform namespaces.
@@ -52,7 +52,9 @@ func checkWildcardHost(pass *analysis.Pass, vs *networkingv1.VirtualService) {
 				"must not be a wildcard in a VirtualService that others see, whose requests it captures; list the hosts one by one, or set `exportTo: ['.']`"))
 			continue
 		}
-		pass.ReportAs(analysis.Warning, field.Invalid(path, written,
-			"should not be a wildcard, which captures requests for hosts nobody has thought of; list the hosts one by one"))
+		if host.Internal(h, &pass.Config.Mesh, nil) {
+			pass.ReportAs(analysis.Warning, field.Invalid(path, written,
+				"should not be a wildcard, which captures requests for Services nobody has thought of; list the Services one by one"))
+		}
 	}
 }

@@ -63,8 +63,8 @@ type Case struct {
 	// Old is the object before the update, or nil.
 	Old analysis.Object
 	// Config, Policy and Index are what the case is judged by. As in admission
-	// the object itself is part of the mesh only if it was there before: if it
-	// is updated, or has a creationTimestamp.
+	// the object itself is part of the mesh only if it was there before: as it
+	// was, if it is updated, or as it is, if it has a creationTimestamp.
 	Config *config.Configuration
 	Policy *policy.Policy
 	Index  *mesh.Index
@@ -236,7 +236,9 @@ func (a *sections) fillMesh(c *Case) error {
 			c.Index.Set(doc.Object)
 		}
 	}
-	if created := c.Document.Object.GetCreationTimestamp(); c.Old != nil || !created.IsZero() {
+	if created := c.Document.Object.GetCreationTimestamp(); c.Old != nil {
+		c.Index.Set(c.Old)
+	} else if !created.IsZero() {
 		c.Index.Set(c.Document.Object)
 	}
 	c.Index.SetComplete(analysis.Kinds()...)

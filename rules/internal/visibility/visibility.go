@@ -79,5 +79,13 @@ func (s Scope) Crosses(own string) bool {
 	return s.Public || slices.ContainsFunc(s.Namespaces, func(n string) bool { return n != own })
 }
 
+// Includes reports whether all who are in the other scope are in this one.
+func (s Scope) Includes(other Scope) bool {
+	if s.Public || other.Public {
+		return s.Public
+	}
+	return !slices.ContainsFunc(other.Namespaces, func(n string) bool { return !slices.Contains(s.Namespaces, n) })
+}
+
 // Empty reports whether nobody sees the object.
 func (s Scope) Empty() bool { return !s.Public && len(s.Namespaces) == 0 }
