@@ -36,9 +36,13 @@ type Verdict string
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:scope=Cluster,shortName=egp
+// +kubebuilder:subresource:status
 // +kubebuilder:printcolumn:name=Priority,type=integer,JSONPath=`.spec.priority`
 // +kubebuilder:printcolumn:name=Unlisted,type=string,JSONPath=`.spec.hosts.unlisted`
 // +kubebuilder:printcolumn:name=Gateway,type=string,JSONPath=`.spec.gateway.mode`
+// +kubebuilder:printcolumn:name=Accepted,type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].status`
+// +kubebuilder:printcolumn:name=Programmed,type=string,JSONPath=`.status.conditions[?(@.type=="Programmed")].status`
+// +kubebuilder:printcolumn:name=Namespaces,type=integer,JSONPath=`.status.matchedNamespaces`
 // +kubebuilder:printcolumn:name=Age,type=date,JSONPath=`.metadata.creationTimestamp`
 type EgressPolicy struct {
 	metav1.TypeMeta `json:",inline"`
@@ -48,6 +52,38 @@ type EgressPolicy struct {
 	// spec is what the policy says. What it leaves out it says nothing about.
 	// +required
 	Spec EgressPolicySpec `json:"spec"`
+	// status is what the servers made of it.
+	// +optional
+	Status EgressPolicyStatus `json:"status,omitzero"`
+}
+
+// The types of conditions.
+const (
+	// ConditionAccepted is true if the object is valid, and false, with what is
+	// wrong, if it is not: then the last valid generation remains in force.
+	ConditionAccepted = "Accepted"
+	// ConditionProgrammed is true if a server judges by the observed
+	// generation.
+	ConditionProgrammed = "Programmed"
+	// ConditionConflicted is true if another policy has the same priority and
+	// says something else where there can be only one value.
+	ConditionConflicted = "Conflicted"
+)
+
+// EgressPolicyStatus is what the servers made of a policy.
+type EgressPolicyStatus struct {
+	// observedGeneration is the generation that the conditions are about.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// matchedNamespaces is how many namespaces the policy selects.
+	// +optional
+	MatchedNamespaces int32 `json:"matchedNamespaces,omitempty"`
+	// conditions are Accepted, Programmed and Conflicted.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
 // EgressPolicySpec is what a policy says.
@@ -284,9 +320,10 @@ type EgressPolicyList struct {
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:scope=Cluster,shortName=egx
+// +kubebuilder:subresource:status
 // +kubebuilder:printcolumn:name=Namespace,type=string,JSONPath=`.spec.namespace`
 // +kubebuilder:printcolumn:name=Kind,type=string,JSONPath=`.spec.kind`
-// +kubebuilder:printcolumn:name=Expires,type=date,JSONPath=`.spec.expiresAt`
+// +kubebuilder:printcolumn:name=Expires,type=string,JSONPath=`.spec.expiresAt`
 // +kubebuilder:printcolumn:name=Ticket,type=string,JSONPath=`.spec.ticket`
 type EgressExemption struct {
 	metav1.TypeMeta `json:",inline"`
@@ -296,6 +333,22 @@ type EgressExemption struct {
 	// spec is what is exempted. To extend an exemption, make a new one.
 	// +required
 	Spec EgressExemptionSpec `json:"spec"`
+	// status is what the servers made of it.
+	// +optional
+	Status EgressExemptionStatus `json:"status,omitzero"`
+}
+
+// EgressExemptionStatus is what the servers made of an exemption.
+type EgressExemptionStatus struct {
+	// observedGeneration is the generation that the conditions are about.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// conditions are Accepted and Programmed.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
 // EgressExemptionSpec is what is exempted.
