@@ -9,10 +9,6 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
-	istioscheme "istio.io/client-go/pkg/clientset/versioned/scheme"
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -30,51 +26,28 @@ type MeshFeed struct {
 	synced atomic.Bool
 }
 
-// NewMeshFeed returns a feed of the kinds into the index.
-func NewMeshFeed(restConfig *rest.Config, index *mesh.Index, kinds []*analysis.Kind) (*MeshFeed, error) {
-	scheme := runtime.NewScheme()
-	if err := errors.Join(istioscheme.AddToScheme(scheme), corev1.AddToScheme(scheme)); err != nil {
-		return nil, err
-	}
-	c, err := cache.New(restConfig, cache.Options{Scheme: scheme, DefaultTransform: strip})
-	if err != nil {
-		return nil, fmt.Errorf("make the cache: %w", err)
-	}
-	return &MeshFeed{cache: c, index: index, kinds: kinds}, nil
-}
-
-// strip takes away what no rule reads, which may be most of an object.
-func strip(obj any) (any, error) {
-	if o, ok := obj.(client.Object); ok {
-		o.SetManagedFields(nil)
-		if annotations := o.GetAnnotations(); annotations[corev1.LastAppliedConfigAnnotation] != "" {
-			delete(annotations, corev1.LastAppliedConfigAnnotation)
-		}
-	}
-	return obj, nil
+// NewMeshFeed returns a feed of the kinds from the cache into the index.
+func NewMeshFeed(c cache.Cache, index *mesh.Index, kinds []*analysis.Kind) *MeshFeed {
+	return &MeshFeed{cache: c, index: index, kinds: kinds}
 }
 
 // Run feeds the index until ctx is done.
 func (f *MeshFeed) Run(ctx context.Context) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return f.cache.Start(ctx) })
-	group.Go(func() error {
-		read, ctx := errgroup.WithContext(ctx)
-		for _, kind := range f.kinds {
-			read.Go(func() error {
-				if err := f.watch(ctx, kind); err != nil {
-					return fmt.Errorf("watch %s: %w", kind.Resource, err)
-				}
-				return nil
-			})
-		}
-		if err := read.Wait(); err != nil {
-			return err
-		}
-		f.synced.Store(true)
-		return nil
-	})
-	return group.Wait()
+	group, watching := errgroup.WithContext(ctx)
+	for _, kind := range f.kinds {
+		group.Go(func() error {
+			if err := f.watch(watching, kind); err != nil {
+				return fmt.Errorf("watch %s: %w", kind.Resource, err)
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	f.synced.Store(true)
+	<-ctx.Done()
+	return nil
 }
 
 // Ready returns an error until all kinds have been read once.

@@ -9,9 +9,12 @@ import (
 	"io"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/record"
 
 	"github.com/sallyport-dev/sallyport/certs"
 	"github.com/sallyport-dev/sallyport/rules"
@@ -60,15 +63,41 @@ func inCluster(f *serveFlags, opts *webhook.Options) ([]task, error) {
 	if err != nil {
 		return nil, usageError(err)
 	}
-	index := mesh.New(opts.Config)
-	feed, err := webhook.NewMeshFeed(restConfig, index, rules.Reads())
+	tasks, err := watchCluster(restConfig, client, opts)
 	if err != nil {
 		return nil, &exitError{code: exitCluster, err: err}
 	}
 	opts.Certificates = source
-	opts.Mesh = index
-	opts.Ready = map[string]func(context.Context) error{"mesh": feed.Ready}
-	return []task{source.Start, feed.Run}, nil
+	return append(tasks, source.Start), nil
+}
+
+// watchCluster completes the options with what is read from the cluster.
+func watchCluster(restConfig *rest.Config, kubeClient kubernetes.Interface, opts *webhook.Options) ([]task, error) {
+	cache, err := webhook.NewCache(restConfig)
+	if err != nil {
+		return nil, err
+	}
+	statusClient, err := webhook.NewClient(restConfig)
+	if err != nil {
+		return nil, err
+	}
+	events := record.NewBroadcaster()
+	index := mesh.New(opts.Config)
+	objects := webhook.NewMeshFeed(cache, index, rules.Reads())
+	policies := webhook.NewPolicyFeed(webhook.PolicyFeedOptions{
+		Cache: cache, Client: statusClient, Index: index, Registry: opts.Registry, Log: opts.Log,
+		Events: events.NewRecorder(statusClient.Scheme(), corev1.EventSource{Component: "sallyport"}),
+	})
+	opts.Mesh, opts.Policies = index, policies
+	opts.Ready = map[string]func(context.Context) error{"mesh": objects.Ready, "policies": policies.Ready}
+	recordEvents := func(ctx context.Context) error {
+		watch := events.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: kubeClient.CoreV1().Events("")})
+		<-ctx.Done()
+		watch.Stop()
+		events.Shutdown()
+		return nil
+	}
+	return []task{cache.Start, objects.Run, policies.Run, recordEvents}, nil
 }
 
 // restConfig says how to reach the API server: as the kubeconfig file says, else

@@ -68,6 +68,18 @@ func Compile(policies []*v1alpha1.EgressPolicy, exemptions []*v1alpha1.EgressExe
 	return s, nil
 }
 
+// CheckPolicy returns what [Compile] would find wrong with a policy.
+func CheckPolicy(p *v1alpha1.EgressPolicy) error {
+	_, err := compilePolicy(p)
+	return err
+}
+
+// CheckExemption returns what [Compile] would find wrong with an exemption.
+func CheckExemption(e *v1alpha1.EgressExemption) error {
+	_, err := compileExemption(e)
+	return err
+}
+
 func unique(seen map[string]bool, object string) error {
 	if seen[object] {
 		return fmt.Errorf("%s: there are two of that name", object)
