@@ -86,7 +86,19 @@ func readFile(file string, stdin io.Reader, add func(*manifest.Document), fail f
 // readPolicies reads the files of --policy and returns the effective policy of
 // each namespace; without any it is the built-in default.
 func readPolicies(paths []string, stdin io.Reader) (func(namespace string) *policy.Policy, error) {
-	var docs policy.Documents
+	docs, err := readPolicyDocuments(paths, stdin)
+	if err != nil {
+		return nil, err
+	}
+	policyFor, err := docs.Compile()
+	if err != nil {
+		return nil, fmt.Errorf("--policy: %w", err)
+	}
+	return policyFor, nil
+}
+
+func readPolicyDocuments(paths []string, stdin io.Reader) (*policy.Documents, error) {
+	docs := new(policy.Documents)
 	var errs []error
 	for _, path := range paths {
 		files, err := listFiles(path)
@@ -102,11 +114,7 @@ func readPolicies(paths []string, stdin io.Reader) (func(namespace string) *poli
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("--policy: %w", err)
 	}
-	policyFor, err := docs.Compile()
-	if err != nil {
-		return nil, fmt.Errorf("--policy: %w", err)
-	}
-	return policyFor, nil
+	return docs, nil
 }
 
 func readAll(file string, stdin io.Reader) ([]byte, error) {

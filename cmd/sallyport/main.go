@@ -65,7 +65,7 @@ what people forget. The same rules run at admission and over files.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newServe(), newCheck(), newExplain(), newRules(), newVersion())
+	root.AddCommand(newServe(), newCheck(), newExplain(), newRules(), newPolicy(), newVersion())
 	return root
 }
 

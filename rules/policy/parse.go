@@ -84,9 +84,23 @@ func (d *Documents) Compile() (func(namespace string) *Policy, error) {
 	if err != nil {
 		return nil, err
 	}
+	labels := d.labels()
+	return func(namespace string) *Policy { return set.For(namespace, labels[namespace]) }, nil
+}
+
+// Explain is like [Set.Explain] for the documents.
+func (d *Documents) Explain(namespace string) ([]Value, error) {
+	set, err := Compile(d.Policies, d.Exemptions)
+	if err != nil {
+		return nil, err
+	}
+	return set.Explain(namespace, d.labels()[namespace]), nil
+}
+
+func (d *Documents) labels() map[string]map[string]string {
 	labels := make(map[string]map[string]string, len(d.Namespaces))
 	for _, ns := range d.Namespaces {
 		labels[ns.Name] = ns.Labels
 	}
-	return func(namespace string) *Policy { return set.For(namespace, labels[namespace]) }, nil
+	return labels
 }

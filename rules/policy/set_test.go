@@ -88,6 +88,27 @@ func BenchmarkFor(b *testing.B) {
 				set.For("shop", labels)
 			}
 		})
+		b.Run(fmt.Sprintf("10000-namespaces/%d", n), func(b *testing.B) {
+			names := make([]string, 10_000)
+			for i := range names {
+				names[i] = fmt.Sprintf("ns%d", i)
+				set.For(names[i], labels)
+			}
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				set.For(names[i%len(names)], labels)
+				i++
+			}
+		})
+		b.Run(fmt.Sprintf("10000-namespaces-after-a-change/%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				set.For(fmt.Sprintf("new%d", i), labels)
+				i++
+			}
+		})
 		b.Run(fmt.Sprintf("other-labels/%d", n), func(b *testing.B) {
 			b.ReportAllocs()
 			other := map[string]string{"team": "t2"}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sallyport-dev/sallyport/rules/policy"
+	"github.com/sallyport-dev/sallyport/rules/policy/v1alpha1"
+	"github.com/sallyport-dev/sallyport/webhook"
+)
+
+func newPolicy() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "policy",
+		Short: "Look at policies",
+	}
+	cmd.AddCommand(newEffective())
+	return cmd
+}
+
+type effectiveFlags struct {
+	policies   []string
+	kubeconfig string
+	format     string
+}
+
+func newEffective() *cobra.Command {
+	var f effectiveFlags
+	cmd := &cobra.Command{
+		Use:   "effective NAMESPACE",
+		Short: "Show what holds in a namespace, and which policy says so",
+		Long: `Show what all EgressPolicies and EgressExemptions together say for a namespace,
+value by value, and which of them says so; "built-in" is what holds where none
+does. They come from files, whose Namespace documents have the labels that
+policies select by, or else from the cluster.`,
+		Example: `  sallyport policy effective payments --policy policies/
+  sallyport policy effective payments --kubeconfig ~/.kube/config`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			documents, err := f.documents(cmd.Context(), cmd.InOrStdin(), args[0])
+			if err != nil {
+				return err
+			}
+			values, err := documents.Explain(args[0])
+			if err != nil {
+				return usageError(err)
+			}
+			switch f.format {
+			case "json":
+				return writeIndented(cmd.OutOrStdout(), effectivePolicy{
+					APIVersion: "cli.sallyport.dev/v1alpha1", Kind: "EffectivePolicy", Namespace: args[0], Values: values,
+				})
+			case "text":
+				return writeValues(cmd.OutOrStdout(), values)
+			default:
+				return usageError(fmt.Errorf("--output %q: want text or json", f.format))
+			}
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringArrayVar(&f.policies, "policy", nil, "file or folder of EgressPolicies, EgressExemptions and Namespaces (repeatable)")
+	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig `file` of the cluster to look at, where there is no --policy")
+	flags.StringVarP(&f.format, "output", "o", "text", "`format`: text or json")
+	complete(cmd, "output", "text", "json")
+	return cmd
+}
+
+// An effectivePolicy is the output of "sallyport policy effective -o json".
+type effectivePolicy struct {
+	APIVersion string         `json:"apiVersion"`
+	Kind       string         `json:"kind"`
+	Namespace  string         `json:"namespace"`
+	Values     []policy.Value `json:"values"`
+}
+
+func writeValues(w io.Writer, values []policy.Value) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "FIELD\tVALUE\tFROM")
+	for _, v := range values {
+		from := "built-in"
+		if len(v.Sources) > 0 {
+			from = strings.Join(v.Sources, ", ")
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\n", v.Field, v.Value, from)
+	}
+	return table.Flush()
+}
+
+// documents reads the policies of files, or of the cluster if there are none.
+func (f *effectiveFlags) documents(ctx context.Context, stdin io.Reader, namespace string) (*policy.Documents, error) {
+	if len(f.policies) > 0 {
+		documents, err := readPolicyDocuments(f.policies, stdin)
+		if err != nil {
+			return nil, usageError(err)
+		}
+		return documents, nil
+	}
+	restConfig, err := restConfig(f.kubeconfig)
+	if err != nil {
+		return nil, usageError(fmt.Errorf("%w; or give files with --policy", err))
+	}
+	c, err := webhook.NewClient(restConfig)
+	if err != nil {
+		return nil, &exitError{code: exitCluster, err: err}
+	}
+	documents, err := clusterDocuments(ctx, c, namespace)
+	if err != nil {
+		return nil, &exitError{code: exitCluster, err: err}
+	}
+	return documents, nil
+}
+
+func clusterDocuments(ctx context.Context, c client.Client, namespace string) (*policy.Documents, error) {
+	var policies v1alpha1.EgressPolicyList
+	if err := c.List(ctx, &policies); err != nil {
+		return nil, fmt.Errorf("list EgressPolicies: %w", err)
+	}
+	var exemptions v1alpha1.EgressExemptionList
+	if err := c.List(ctx, &exemptions); err != nil {
+		return nil, fmt.Errorf("list EgressExemptions: %w", err)
+	}
+	ns := new(corev1.Namespace)
+	if err := c.Get(ctx, client.ObjectKey{Name: namespace}, ns); err != nil {
+		return nil, fmt.Errorf("read the namespace: %w", err)
+	}
+	documents := &policy.Documents{Namespaces: []*corev1.Namespace{ns}}
+	for i := range policies.Items {
+		documents.Policies = append(documents.Policies, &policies.Items[i])
+	}
+	for i := range exemptions.Items {
+		documents.Exemptions = append(documents.Exemptions, &exemptions.Items[i])
+	}
+	return documents, nil
+}
