@@ -59,8 +59,12 @@ func present(f *analysis.Finding) *field.Error {
 func warnings(findings []analysis.Finding) []string {
 	var all []string
 	for i := range findings {
-		if findings[i].Verdict.Action == policy.Warn {
+		switch v := &findings[i].Verdict; {
+		case v.Action == policy.Warn:
 			all = append(all, warning(&findings[i]))
+		case v.ExemptFrom == policy.Deny, v.ExemptFrom == policy.Warn:
+			all = append(all, cut(fmt.Sprintf("%s: %s: exempted by '%s' until %s",
+				findings[i].Rule.Name, findings[i].Field, v.Exemption, v.ExemptUntil.UTC().Format(time.DateOnly)), maxWarningLength))
 		}
 	}
 	return capWarnings(all)

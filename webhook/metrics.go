@@ -82,7 +82,11 @@ func (m *metrics) observeFailure(req *admissionv1.AdmissionRequest, decision str
 
 func (m *metrics) observeFindings(findings []analysis.Finding) {
 	for i := range findings {
-		m.findings.WithLabelValues(findings[i].Rule.Name, string(findings[i].Verdict.Action), "admission").Inc()
+		action := string(findings[i].Verdict.Action)
+		if findings[i].Verdict.Exemption != "" {
+			action = "Exempted"
+		}
+		m.findings.WithLabelValues(findings[i].Rule.Name, action, "admission").Inc()
 	}
 }
 

@@ -96,7 +96,10 @@ type Verdict struct {
 	// Unchanged is set when the object had the same finding before the update.
 	Unchanged bool
 	// Exemption names the exemption that covers the finding, or is empty.
-	Exemption string
+	// ExemptUntil is when it ends, and ExemptFrom the action without it.
+	Exemption   string
+	ExemptUntil time.Time
+	ExemptFrom  policy.Action
 }
 
 // A PanicError is a rule or mutator that panicked.
@@ -160,9 +163,8 @@ func judge(in *Input, f *Finding, before map[identity]int) Verdict {
 	action, from := in.Policy.Action(f.Rule.Name, defaultAction(f.Severity), in.Now)
 	v := Verdict{Action: action, EnforceFrom: from}
 	if action != policy.Off && len(in.Policy.Exemptions) > 0 {
-		if v.Exemption = in.Policy.Exempted(subject(f), in.Now); v.Exemption != "" {
-			v.Action, v.EnforceFrom = policy.Audit, time.Time{}
-			return v
+		if e := in.Policy.Exempted(subject(f), in.Now); e != nil {
+			return Verdict{Action: policy.Audit, Exemption: e.Name, ExemptUntil: e.ExpiresAt, ExemptFrom: action}
 		}
 	}
 	if id := identify(f); before[id] > 0 {

@@ -67,15 +67,14 @@ type Subject struct {
 	Value string
 }
 
-// Exempted returns the name of the exemption that covers the subject at the time
-// now, or "".
-func (p *Policy) Exempted(s Subject, now time.Time) string {
+// Exempted returns the exemption that covers the subject at the time now, or nil.
+func (p *Policy) Exempted(s Subject, now time.Time) *Exemption {
 	for i := range p.Exemptions {
 		if e := &p.Exemptions[i]; e.covers(s, now) {
-			return e.Name
+			return e
 		}
 	}
-	return ""
+	return nil
 }
 
 func (e *Exemption) covers(s Subject, now time.Time) bool {

@@ -160,7 +160,7 @@ spec:
   expiresAt: %q
   reason: moving to exact hosts
 `, ns, ns, expires.Format(time.RFC3339)))
-	becomes(t, ns, wildcard, true, "")
+	becomes(t, ns, wildcard, true, fmt.Sprintf("exempted by '%s-wildcard' until %s", ns, expires.Format(time.DateOnly)))
 	becomes(t, newNamespace(t), wildcard, false, "serviceentry/wildcard-host")
 	becomes(t, ns, wildcard, false, "serviceentry/wildcard-host")
 	require.False(t, time.Now().Before(expires))
