@@ -134,7 +134,9 @@ func TestExemption(t *testing.T) {
 	in := Input{Object: entry("www.example.com", "example.org"), Policy: set.For("shop", nil), Now: now}
 	res := Check(mustSuite(t, everyHost(Error)), in)
 	require.Len(t, res.Findings, 2, "an exempted finding is reported")
-	require.Equal(t, Verdict{Action: policy.Audit, Exemption: "for-now"}, res.Findings[0].Verdict)
+	require.Equal(t, Verdict{
+		Action: policy.Audit, Exemption: "for-now", ExemptUntil: now.Add(time.Hour).UTC(), ExemptFrom: policy.Deny,
+	}, res.Findings[0].Verdict)
 	require.Equal(t, Verdict{Action: policy.Deny}, res.Findings[1].Verdict)
 
 	in.Now = now.Add(time.Hour)

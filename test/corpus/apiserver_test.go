@@ -18,6 +18,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -25,6 +26,7 @@ import (
 
 	"github.com/sallyport-dev/sallyport/rules/analysis/analysistest"
 	"github.com/sallyport-dev/sallyport/rules/policy"
+	"github.com/sallyport-dev/sallyport/rules/policy/v1alpha1"
 	"github.com/sallyport-dev/sallyport/test/cluster"
 	"github.com/sallyport-dev/sallyport/test/sallyport"
 )
@@ -44,6 +46,9 @@ func TestAPIServer(t *testing.T) {
 			continue
 		}
 		t.Run(c.String(), func(t *testing.T) {
+			if c.PolicyData != nil {
+				c.Policy = server.policyOf(t, c)
+			}
 			want := only(byEngine(t, suite, c), policy.Deny)
 			if c.Old != nil {
 				server.webhook.Store(nil)
@@ -121,6 +126,37 @@ func (s *apiServer) waitUntilAsked(t *testing.T, reviews *atomic.Int64) {
 		return reviews.Load() > 0, err
 	})
 	require.NoError(t, err)
+}
+
+// policyOf returns the policy of a case, made of the objects as the API server
+// stores them: with its pruning and defaults.
+func (s *apiServer) policyOf(t *testing.T, c *analysistest.Case) *policy.Policy {
+	t.Helper()
+	var documents, stored policy.Documents
+	require.NoError(t, documents.Parse("policy.yaml", c.PolicyData))
+	stored.Namespaces = documents.Namespaces
+	for _, p := range documents.Policies {
+		stored.Policies = append(stored.Policies, roundTrip(t, s, "egresspolicies", p))
+	}
+	for _, e := range documents.Exemptions {
+		stored.Exemptions = append(stored.Exemptions, roundTrip(t, s, "egressexemptions", e))
+	}
+	policyFor, err := stored.Compile()
+	require.NoError(t, err)
+	return policyFor(c.Document.Object.GetNamespace())
+}
+
+func roundTrip[T any](t *testing.T, s *apiServer, resource string, object *T) *T {
+	t.Helper()
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
+	require.NoError(t, err)
+	delete(content, "status")
+	stored, err := s.client.Resource(v1alpha1.GroupVersion.WithResource(resource)).
+		Create(t.Context(), &unstructured.Unstructured{Object: content}, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	require.NoError(t, err)
+	typed := new(T)
+	require.NoError(t, runtime.DefaultUnstructuredConverter.FromUnstructured(stored.Object, typed))
+	return typed
 }
 
 func (s *apiServer) resource(t *testing.T, c *analysistest.Case) dynamic.ResourceInterface {
