@@ -38,6 +38,7 @@ type evaluator struct {
 	config   *config.Configuration
 	mesh     analysis.Mesh
 	policies Policies
+	glass    Authorizer // nil: nobody may break the glass
 	metrics  *metrics
 	now      func() time.Time
 	log      logr.Logger
@@ -48,7 +49,7 @@ func allow() *answer {
 }
 
 // validate answers a request to /validate.
-func (e *evaluator) validate(_ context.Context, req *admissionv1.AdmissionRequest) (*answer, error) {
+func (e *evaluator) validate(ctx context.Context, req *admissionv1.AdmissionRequest) (*answer, error) {
 	if !isWrite(req) || isUnchanged(req) {
 		return allow(), nil
 	}
@@ -65,7 +66,7 @@ func (e *evaluator) validate(_ context.Context, req *admissionv1.AdmissionReques
 		return nil, err
 	}
 	e.metrics.observeFindings(res.Findings)
-	return e.verdict(req, pol, &res), nil
+	return e.verdict(ctx, req, pol, &res), nil
 }
 
 func (e *evaluator) check(req *admissionv1.AdmissionRequest, obj analysis.Object, pol *policy.Policy) (analysis.Result, error) {
@@ -93,11 +94,12 @@ func (e *evaluator) check(req *admissionv1.AdmissionRequest, obj analysis.Object
 }
 
 // verdict turns what was found into the answer.
-func (e *evaluator) verdict(req *admissionv1.AdmissionRequest, pol *policy.Policy, res *analysis.Result) *answer {
+func (e *evaluator) verdict(ctx context.Context, req *admissionv1.AdmissionRequest, pol *policy.Policy, res *analysis.Result) *answer {
 	ans := allow()
-	ans.response.Warnings = warnings(res.Findings)
+	told := warnings(res.Findings)
+	ans.response.Warnings = capWarnings(told)
 	ans.response.AuditAnnotations = annotations(pol, res.Findings)
-	if len(ans.response.Warnings) > 0 {
+	if len(told) > 0 {
 		ans.decision = decisionWarn
 	}
 	var denied []analysis.Finding
@@ -106,12 +108,19 @@ func (e *evaluator) verdict(req *admissionv1.AdmissionRequest, pol *policy.Polic
 			denied = append(denied, f)
 		}
 	}
-	if len(denied) > 0 {
-		ans.decision = decisionDeny
-		ans.response.Allowed = false
-		ans.response.Result = denial(schema.GroupKind{Group: req.Kind.Group, Kind: req.Kind.Kind}, displayName(req), denied)
-		e.logDenial(req, "rules", ruleNames(denied))
+	if len(denied) == 0 {
+		return ans
 	}
+	reason, problem := e.breakGlass(ctx, req)
+	if reason != "" {
+		ans.response.Warnings = capWarnings(append([]string{glassWarning(ruleNames(denied), reason)}, told...))
+		e.letThrough(req, ans, reason, denied)
+		return ans
+	}
+	ans.decision = decisionDeny
+	ans.response.Allowed = false
+	ans.response.Result = denial(schema.GroupKind{Group: req.Kind.Group, Kind: req.Kind.Kind}, displayName(req), denied, problem)
+	e.logDenial(req, "rules", ruleNames(denied))
 	return ans
 }
 

@@ -29,12 +29,17 @@ const (
 )
 
 // denial makes the answer to an object with denied findings: 422 with a cause
-// for each, as the API server itself answers invalid objects.
-func denial(kind schema.GroupKind, name string, denied []analysis.Finding) *metav1.Status {
+// for each, as the API server itself answers invalid objects. The last cause is
+// why the glass could not be broken, unless that is nil: a cause, since kubectl
+// prints nothing else.
+func denial(kind schema.GroupKind, name string, denied []analysis.Finding, glass *field.Error) *metav1.Status {
 	shown := denied[:min(len(denied), maxCauses)]
-	list := make(field.ErrorList, 0, len(shown))
+	list := make(field.ErrorList, 0, len(shown)+1)
 	for i := range shown {
 		list = append(list, present(&shown[i]))
+	}
+	if glass != nil {
+		list = append(list, glass)
 	}
 	status := apierrors.NewInvalid(kind, name, list).Status()
 	if more := len(denied) - len(shown); more > 0 {
@@ -67,9 +72,10 @@ func warnings(findings []analysis.Finding) []string {
 				findings[i].Rule.Name, findings[i].Field, v.Exemption, v.ExemptUntil.UTC().Format(time.DateOnly)), maxWarningLength))
 		}
 	}
-	return capWarnings(all)
+	return all
 }
 
+// capWarnings keeps as many warnings as a user is shown.
 func capWarnings(all []string) []string {
 	if len(all) <= maxWarnings {
 		return all

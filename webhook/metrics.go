@@ -20,6 +20,7 @@ type metrics struct {
 	duration   *prometheus.HistogramVec
 	findings   *prometheus.CounterVec
 	injections *prometheus.CounterVec
+	breakglass *prometheus.CounterVec
 	panics     *prometheus.CounterVec
 	shed       prometheus.Counter
 	ready      prometheus.Gauge
@@ -46,6 +47,10 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 			Name: "sallyport_injections_total",
 			Help: "Fields that mutators have set.",
 		}, []string{"mutator"}),
+		breakglass: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sallyport_breakglass_total",
+			Help: "Denied requests that asked to break the glass, by whether the user was allowed to.",
+		}, []string{"result", "dry_run"}),
 		panics: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sallyport_panics_total",
 			Help: "Rules and mutators that panicked; their requests were answered with HTTP 500.",
@@ -59,7 +64,7 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 			Help: "1 when the server answers reviews, as the readiness probe last saw it.",
 		}),
 	}
-	registerer.MustRegister(m.requests, m.duration, m.findings, m.injections, m.panics, m.shed, m.ready)
+	registerer.MustRegister(m.requests, m.duration, m.findings, m.injections, m.breakglass, m.panics, m.shed, m.ready)
 	return m
 }
 
@@ -88,6 +93,10 @@ func (m *metrics) observeFindings(findings []analysis.Finding) {
 		}
 		m.findings.WithLabelValues(findings[i].Rule.Name, action, "admission").Inc()
 	}
+}
+
+func (m *metrics) observeBreakGlass(req *admissionv1.AdmissionRequest, result string) {
+	m.breakglass.WithLabelValues(result, strconv.FormatBool(isDryRun(req))).Inc()
 }
 
 // labels maps what the caller says to bounded sets, since anybody who reaches

@@ -39,12 +39,13 @@ type answer struct {
 
 // The decisions, as they stand in metrics.
 const (
-	decisionAllow  = "allow"
-	decisionWarn   = "warn"
-	decisionDeny   = "deny"
-	decisionMutate = "mutate"
-	decisionError  = "error"
-	decisionShed   = "shed"
+	decisionAllow      = "allow"
+	decisionWarn       = "warn"
+	decisionDeny       = "deny"
+	decisionBreakGlass = "breakglass"
+	decisionMutate     = "mutate"
+	decisionError      = "error"
+	decisionShed       = "shed"
 )
 
 // An httpError is a failure that has a status of its own.

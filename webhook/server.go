@@ -43,6 +43,9 @@ type Options struct {
 	Policies Policies
 	// Mesh is the index of the other objects; nil knows none. // optional
 	Mesh analysis.Mesh
+	// BreakGlass says who may have a denied change let through; nil is nobody.
+	// // optional
+	BreakGlass Authorizer
 	// Certificates provides the serving certificate and its health.
 	Certificates Certificates
 	// Ready are further conditions of readiness, by name; each returns why it
@@ -95,7 +98,7 @@ func New(opts Options) (*Server, error) {
 	}
 	s.evaluator = &evaluator{
 		suite: opts.Suite, mutators: opts.Mutators, config: opts.Config, mesh: opts.Mesh,
-		policies: opts.Policies, metrics: s.metrics, now: opts.Now, log: opts.Log,
+		policies: opts.Policies, glass: opts.BreakGlass, metrics: s.metrics, now: opts.Now, log: opts.Log,
 	}
 	s.readiness = &readiness{conditions: map[string]func(context.Context) error{
 		"certificate": func(context.Context) error {

@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
+	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -63,11 +64,17 @@ func inCluster(f *serveFlags, opts *webhook.Options) ([]task, error) {
 	if err != nil {
 		return nil, usageError(err)
 	}
+	// A client of its own, so that whoever breaks the glass does not wait for others.
+	glass, err := authorizationclient.NewForConfig(restConfig)
+	if err != nil {
+		return nil, usageError(err)
+	}
 	tasks, err := watchCluster(restConfig, client, opts)
 	if err != nil {
 		return nil, &exitError{code: exitCluster, err: err}
 	}
 	opts.Certificates = source
+	opts.BreakGlass = webhook.NewBreakGlass(glass)
 	return append(tasks, source.Start), nil
 }
 
