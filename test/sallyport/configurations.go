@@ -61,11 +61,16 @@ func (conf *Configurations) apply(ctx context.Context, config *rest.Config, url 
 	if err != nil {
 		return err
 	}
-	validating, mutating, err := load()
+	deployed, err := load()
 	if err != nil {
 		return err
 	}
-	if conf.Name != "" {
+	validating, mutating := &deployed.validating, &deployed.mutating
+	if conf.Name == "" {
+		if err := deployed.applyPolicy(ctx, client); err != nil {
+			return err
+		}
+	} else {
 		validating.Name, mutating.Name = conf.Name, conf.Name
 	}
 	for i := range validating.Webhooks {
@@ -90,22 +95,43 @@ func (conf *Configurations) apply(ctx context.Context, config *rest.Config, url 
 	return nil
 }
 
+// A deployment is what deploy/webhooks.yaml holds, in its order.
+type deployment struct {
+	policy     admissionregistrationv1.ValidatingAdmissionPolicy
+	binding    admissionregistrationv1.ValidatingAdmissionPolicyBinding
+	validating admissionregistrationv1.ValidatingWebhookConfiguration
+	mutating   admissionregistrationv1.MutatingWebhookConfiguration
+}
+
+func (d *deployment) applyPolicy(ctx context.Context, client kubernetes.Interface) error {
+	api := client.AdmissionregistrationV1()
+	if _, err := api.ValidatingAdmissionPolicies().Create(ctx, &d.policy, metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("create the admission policy: %w", err)
+	}
+	if _, err := api.ValidatingAdmissionPolicyBindings().Create(ctx, &d.binding, metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("bind the admission policy: %w", err)
+	}
+	return nil
+}
+
 // load reads the configurations that are deployed.
-func load() (*admissionregistrationv1.ValidatingWebhookConfiguration, *admissionregistrationv1.MutatingWebhookConfiguration, error) {
+func load() (*deployment, error) {
 	data, err := os.ReadFile(filepath.Join(cluster.Root(), "deploy", "webhooks.yaml"))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	documents := splitDocuments(data)
-	if len(documents) != 2 {
-		return nil, nil, fmt.Errorf("deploy/webhooks.yaml has %d documents, want 2", len(documents))
+	d := new(deployment)
+	into := []any{&d.policy, &d.binding, &d.validating, &d.mutating}
+	if len(documents) != len(into) {
+		return nil, fmt.Errorf("deploy/webhooks.yaml has %d documents, want %d", len(documents), len(into))
 	}
-	validating := new(admissionregistrationv1.ValidatingWebhookConfiguration)
-	mutating := new(admissionregistrationv1.MutatingWebhookConfiguration)
-	return validating, mutating, errors.Join(
-		yaml.UnmarshalStrict(documents[0], validating),
-		yaml.UnmarshalStrict(documents[1], mutating),
-	)
+	for i, document := range documents {
+		if err := yaml.UnmarshalStrict(document, into[i]); err != nil {
+			return nil, fmt.Errorf("deploy/webhooks.yaml: %w", err)
+		}
+	}
+	return d, nil
 }
 
 func (conf *Configurations) point(c *admissionregistrationv1.WebhookClientConfig, url string) {
