@@ -64,8 +64,11 @@ func TestAnswersAreKept(t *testing.T) {
 				f := answering(allowed)
 				glass := NewBreakGlass(f)
 				users := []*authenticationv1.UserInfo{
-					{Username: "alice"}, {Username: "alice", Groups: []string{"a"}}, {Username: "alice", UID: "7"},
-					{Username: "alice", Extra: map[string]authenticationv1.ExtraValue{"scopes": {"x"}}}, {Username: "bob"},
+					{Username: "alice"},
+					{Username: "alice", Groups: []string{"a"}},
+					{Username: "alice", UID: "7"},
+					{Username: "alice", Extra: map[string]authenticationv1.ExtraValue{"scopes": {"x"}}},
+					{Username: "bob"},
 				}
 				ask := func() {
 					for _, user := range users {
