@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -45,6 +46,8 @@ type PolicyFeed struct {
 	// valid are the last valid generations by name, of one goroutine.
 	policies   map[string]*v1alpha1.EgressPolicy
 	exemptions map[string]*v1alpha1.EgressExemption
+	// versions are those in the set.
+	versions map[version]bool
 }
 
 // PolicyFeedOptions are what a [PolicyFeed] needs.
@@ -183,17 +186,38 @@ func (f *PolicyFeed) compile(ctx context.Context) error {
 		policies:   judge(f.policies, pointers(policies.Items), policy.CheckPolicy),
 		exemptions: judge(f.exemptions, pointers(exemptions.Items), policy.CheckExemption),
 	}
-	set, err := policy.Compile(slices.Collect(maps.Values(f.policies)), slices.Collect(maps.Values(f.exemptions)))
-	if err != nil {
-		return fmt.Errorf("compile valid policies: %w", err)
+	if versions := versionsOf(f.policies, f.exemptions); f.set.Load() == nil || !maps.Equal(versions, f.versions) {
+		set, err := policy.Compile(slices.Collect(maps.Values(f.policies)), slices.Collect(maps.Values(f.exemptions)))
+		if err != nil {
+			return fmt.Errorf("compile valid policies: %w", err)
+		}
+		f.set.Store(set)
+		f.versions = versions
+		f.log.V(1).Info("Compiled policies", "policies", len(f.policies), "exemptions", len(f.exemptions))
 	}
-	f.set.Store(set)
 	count(f.counts, "EgressPolicy", state.policies)
 	count(f.counts, "EgressExemption", state.exemptions)
 	f.status.state.Store(state)
 	f.status.notify()
-	f.log.V(1).Info("Compiled policies", "policies", len(f.policies), "exemptions", len(f.exemptions))
 	return nil
+}
+
+// A version is a generation of an object, which a change of its status alone does
+// not alter. An object that is made anew begins with the first.
+type version struct {
+	uid        types.UID
+	generation int64
+}
+
+func versionsOf(policies map[string]*v1alpha1.EgressPolicy, exemptions map[string]*v1alpha1.EgressExemption) map[version]bool {
+	versions := make(map[version]bool, len(policies)+len(exemptions))
+	for _, p := range policies {
+		versions[version{p.UID, p.Generation}] = true
+	}
+	for _, e := range exemptions {
+		versions[version{e.UID, e.Generation}] = true
+	}
+	return versions
 }
 
 func count[T client.Object](counts *prometheus.GaugeVec, kind string, objects []judged[T]) {

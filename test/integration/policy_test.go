@@ -5,6 +5,10 @@ package integration
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -96,7 +100,9 @@ func TestPolicyLifecycle(t *testing.T) {
 
 	becomes(t, ns, wildcard, false, "serviceentry/wildcard-host")
 	apply(t, egressPolicy("lifecycle", "lifecycle", "  hosts: {allowed: [{host: '*.own.example.net'}]}\n"))
+	applied := time.Now()
 	becomes(t, ns, wildcard, true, "")
+	t.Logf("in force after %s, a request of kubectl included", time.Since(applied))
 	apply(t, egressPolicy("lifecycle", "lifecycle", "  hosts: {allowed: [{host: '*.own.example.net'}], denied: [{host: www.own.example.net}]}\n"))
 	becomes(t, ns, wildcard, false, "serviceentry/allowed-host")
 	kubectl(t, "", "delete", "egresspolicy", "lifecycle")
@@ -237,4 +243,30 @@ func errorOf(out output) error {
 		return nil
 	}
 	return fmt.Errorf("%w: %s", out.err, out.stderr)
+}
+
+// TestEffectivePolicy: the command shows what the server judges by.
+func TestEffectivePolicy(t *testing.T) {
+	ns := labeledNamespace(t, "effective")
+	apply(t, egressPolicy("effective", "effective", "  hosts: {unlisted: Deny, allowed: [{host: api.example.com}]}\n"))
+	effective := func(namespace string) string {
+		out, err := exec.CommandContext(t.Context(), filepath.Join(controlPlane.Dir, "sallyport"),
+			"policy", "effective", namespace, "--kubeconfig", controlPlane.Kubeconfig).CombinedOutput()
+		require.NoError(t, err, string(out))
+		return string(out)
+	}
+	require.Regexp(t, `hosts\.unlisted +Deny +effective`, effective(ns))
+	require.Regexp(t, `hosts\.allowed\[api\.example\.com\] +every port +effective`, effective(ns))
+	require.Regexp(t, `hosts\.unlisted +Allow +built-in`, effective("default"))
+	becomes(t, ns, lateEntry, false, "serviceentry/allowed-host")
+
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.Probes+"/metrics", http.NoBody)
+	require.NoError(t, err)
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.Contains(t, string(body), `sallyport_policies{kind="EgressPolicy",state="accepted"} 1`)
+	require.Contains(t, string(body), `sallyport_policies{kind="EgressPolicy",state="invalid"} 0`)
 }
