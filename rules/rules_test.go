@@ -66,3 +66,14 @@ func TestExplain(t *testing.T) {
 	_, ok := Explain("serviceentry/none")
 	require.False(t, ok)
 }
+
+// TestNames: policies can name all rules and kinds, and no others.
+func TestNames(t *testing.T) {
+	if *update {
+		require.NoError(t, os.WriteFile(namesFile, []byte(apiNames()), 0o600))
+		return
+	}
+	written, err := os.ReadFile(namesFile)
+	require.NoError(t, err)
+	require.True(t, apiNames() == string(written), "%s is out of date; run make generate", namesFile)
+}

@@ -23,7 +23,7 @@ var now = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 // everyHost reports every host.
 func everyHost(severity Severity) *Rule {
 	return &Rule{
-		Name: "serviceentry/every-host", Severity: severity,
+		Name: "serviceentry/wildcard-host", Severity: severity,
 		Doc: "no host is good\n\nNone.",
 		Run: On(func(pass *Pass, se *networkingv1.ServiceEntry) {
 			for i, h := range se.Spec.GetHosts() {
@@ -51,7 +51,7 @@ func TestSeverityDecidesWithoutPolicy(t *testing.T) {
 		res := Check(mustSuite(t, everyHost(severity)), Input{Object: entry("a"), Now: now})
 		require.Len(t, res.Findings, 1)
 		require.Equal(t, want, res.Findings[0].Verdict.Action)
-		require.Equal(t, "serviceentry/every-host", res.Findings[0].Origin)
+		require.Equal(t, "serviceentry/wildcard-host", res.Findings[0].Origin)
 		require.Equal(t, want == policy.Deny, res.Denied())
 	}
 	require.Empty(t, Check(mustSuite(t, everyHost(Off)), Input{Object: entry("a"), Now: now}).Findings)
@@ -73,7 +73,7 @@ func TestPolicyDecides(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			pol := *policy.Default()
-			pol.Rules = map[string]policy.RuleSetting{"serviceentry/every-host": tt.setting}
+			pol.Rules = map[string]policy.RuleSetting{"serviceentry/wildcard-host": tt.setting}
 			suite := mustSuite(t, everyHost(Off))
 			res := Check(suite, Input{Object: entry("a"), Policy: &pol, Now: now})
 			require.Len(t, res.Findings, 1)
@@ -126,7 +126,7 @@ func TestExemption(t *testing.T) {
 	set, err := policy.Compile(nil, []*v1alpha1.EgressExemption{{
 		ObjectMeta: metav1.ObjectMeta{Name: "for-now"},
 		Spec: v1alpha1.EgressExemptionSpec{
-			Rules: []string{"serviceentry/every-host"}, Namespace: "shop", Kind: "ServiceEntry", Name: "a",
+			Rules: []v1alpha1.RuleName{"serviceentry/wildcard-host"}, Namespace: "shop", Kind: "ServiceEntry", Name: "a",
 			Hosts: []string{"*.example.com"}, ExpiresAt: metav1.NewTime(now.Add(time.Hour)), Reason: "moving",
 		},
 	}})

@@ -60,8 +60,8 @@ func compilePolicy(p *v1alpha1.EgressPolicy) (*part, error) {
 		allowPorts: c.ports("spec.ports.allowed", s.Ports.Allowed),
 		denyPorts:  c.ports("spec.ports.denied", s.Ports.Denied),
 		limits:     s.Limits,
-		gateway:    c.route("spec.gateway", s.Gateway),
-		waypoint:   c.route("spec.waypoint", s.Waypoint),
+		gateway:    c.route("spec.gateway", s.Gateway, gatewayName, "must be the name of a gateway in the configuration of the mesh"),
+		waypoint:   c.route("spec.waypoint", s.Waypoint, waypointName, "must be the waypoint's namespace/name"),
 	}
 	if p.Name == "" {
 		c.invalid("metadata.name", "", "must be set")
@@ -91,14 +91,11 @@ func (c *compiler) oneOf(path, value string, allowed ...string) string {
 	return value
 }
 
-// ruleName checks the form alone: which rules there are is not known here.
-func (c *compiler) ruleName(path, name string) {
-	if !ruleName.MatchString(name) {
-		c.invalid(path, name, "must be the name of a rule, such as 'serviceentry/wildcard-host'")
+func (c *compiler) ruleName(path string, name v1alpha1.RuleName) {
+	if !slices.Contains(v1alpha1.RuleNames, name) {
+		c.invalid(path, name, "must be the name of a rule, as 'sallyport rules' lists them")
 	}
 }
-
-var ruleName = regexp.MustCompile(`^[a-z]+/[a-z]+(-[a-z]+)*$`)
 
 const isDuplicate = "must not stand twice in the list"
 
@@ -106,7 +103,7 @@ func (c *compiler) rules(settings []v1alpha1.RuleSetting) map[string]RuleSetting
 	rules := make(map[string]RuleSetting, len(settings))
 	for i, r := range settings {
 		path := fmt.Sprintf("spec.rules[%d]", i)
-		if _, ok := rules[r.Name]; ok {
+		if _, ok := rules[string(r.Name)]; ok {
 			c.invalid(path+".name", r.Name, isDuplicate)
 		}
 		c.ruleName(path+".name", r.Name)
@@ -120,7 +117,7 @@ func (c *compiler) rules(settings []v1alpha1.RuleSetting) map[string]RuleSetting
 			}
 			setting.EnforceFrom = r.EnforceFrom.UTC()
 		}
-		rules[r.Name] = setting
+		rules[string(r.Name)] = setting
 	}
 	return rules
 }
@@ -181,9 +178,17 @@ func (c *compiler) ports(path string, ports []int32) []uint32 {
 	return out
 }
 
-func (c *compiler) route(path string, r *v1alpha1.Route) *Route {
+var (
+	gatewayName  = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
+	waypointName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?/[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`)
+)
+
+func (c *compiler) route(path string, r *v1alpha1.Route, form *regexp.Regexp, want string) *Route {
 	if r == nil {
 		return nil
+	}
+	if r.Name != "" && !form.MatchString(r.Name) {
+		c.invalid(path+".name", r.Name, want)
 	}
 	if r.Mode == "" {
 		c.invalid(path+".mode", "", "must be set")

@@ -28,12 +28,12 @@ func TestInvalidPolicies(t *testing.T) {
 		{"no selector", "priority: 1", "spec.namespaceSelector: "},
 		{"a selector that is none", "namespaceSelector: {matchExpressions: [{key: a, operator: Maybe}]}", "spec.namespaceSelector: "},
 		{"existing violations", all + "existingViolations: allow", `spec.existingViolations: invalid value "allow": must be one of ["Allow" "Deny"]`},
-		{"an action", all + "rules: [{name: a/b, action: deny}]", `spec.rules[0].action: invalid value "deny"`},
-		{"no action", all + "rules: [{name: a/b}]", "spec.rules[0].action: "},
+		{"an action", all + "rules: [{name: serviceentry/open-proxy, action: deny}]", `spec.rules[0].action: invalid value "deny"`},
+		{"no action", all + "rules: [{name: serviceentry/open-proxy}]", "spec.rules[0].action: "},
 		{"a rule's name", all + "rules: [{name: wildcard, action: Deny}]", `spec.rules[0].name: invalid value "wildcard"`},
 		{"no rule's name", all + "rules: [{action: Deny}]", "spec.rules[0].name: "},
-		{"a rule twice", all + "rules: [{name: a/b, action: Deny}, {name: a/b, action: Audit}]", `spec.rules[1].name: invalid value "a/b": must not stand twice`},
-		{"a date without a denial", all + `rules: [{name: a/b, action: Warn, enforceFrom: "2027-01-01T00:00:00Z"}]`, `spec.rules[0].enforceFrom: invalid value "2027-01-01T00:00:00Z": may only be set with action Deny`},
+		{"a rule twice", all + "rules: [{name: serviceentry/open-proxy, action: Deny}, {name: serviceentry/open-proxy, action: Audit}]", `spec.rules[1].name: invalid value "serviceentry/open-proxy": must not stand twice`},
+		{"a date without a denial", all + `rules: [{name: serviceentry/open-proxy, action: Warn, enforceFrom: "2027-01-01T00:00:00Z"}]`, `spec.rules[0].enforceFrom: invalid value "2027-01-01T00:00:00Z": may only be set with action Deny`},
 		{"unlisted hosts", all + "hosts: {unlisted: Block}", `spec.hosts.unlisted: invalid value "Block"`},
 		{"an allowed host in capitals", all + "hosts: {allowed: [{host: a.example.com}, {host: API.example.com}]}", `spec.hosts.allowed[1].host: invalid value "API.example.com"`},
 		{"an allowed host with a dot", all + "hosts: {allowed: [{host: api.example.com.}]}", "spec.hosts.allowed[0].host: "},
@@ -88,13 +88,13 @@ func TestInvalidExemptions(t *testing.T) {
 		name, spec, want string
 	}{
 		{"nothing", "", "spec.rules: "},
-		{"no namespace", `rules: [a/b], kind: ServiceEntry, expiresAt: "2027-01-01T00:00:00Z", reason: r`, "spec.namespace: "},
-		{"no kind", `rules: [a/b], namespace: a, expiresAt: "2027-01-01T00:00:00Z", reason: r`, "spec.kind: "},
-		{"no end", "rules: [a/b], namespace: a, kind: ServiceEntry, reason: r", "spec.expiresAt: "},
-		{"no reason", `rules: [a/b], namespace: a, kind: ServiceEntry, expiresAt: "2027-01-01T00:00:00Z"`, "spec.reason: "},
+		{"no namespace", `rules: [serviceentry/open-proxy], kind: ServiceEntry, expiresAt: "2027-01-01T00:00:00Z", reason: r`, "spec.namespace: "},
+		{"no kind", `rules: [serviceentry/open-proxy], namespace: a, expiresAt: "2027-01-01T00:00:00Z", reason: r`, "spec.kind: "},
+		{"no end", "rules: [serviceentry/open-proxy], namespace: a, kind: ServiceEntry, reason: r", "spec.expiresAt: "},
+		{"no reason", `rules: [serviceentry/open-proxy], namespace: a, kind: ServiceEntry, expiresAt: "2027-01-01T00:00:00Z"`, "spec.reason: "},
 		{"a rule's name", `rules: ["*"]` + rest, `spec.rules[0]: invalid value "*"`},
-		{"a host in capitals", "rules: [a/b], hosts: [A.com]" + rest, `spec.hosts[0]: invalid value "A.com"`},
-		{"an empty host", `rules: [a/b], hosts: [""]` + rest, "spec.hosts[0]: "},
+		{"a host in capitals", "rules: [serviceentry/open-proxy], hosts: [A.com]" + rest, `spec.hosts[0]: invalid value "A.com"`},
+		{"an empty host", `rules: [serviceentry/open-proxy], hosts: [""]` + rest, "spec.hosts[0]: "},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

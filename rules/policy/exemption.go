@@ -5,8 +5,11 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/sallyport-dev/sallyport/rules/internal/host"
 	"github.com/sallyport-dev/sallyport/rules/policy/v1alpha1"
@@ -43,8 +46,14 @@ func compileExemption(e *v1alpha1.EgressExemption) (Exemption, error) {
 	for i, r := range e.Spec.Rules {
 		c.ruleName(fmt.Sprintf("spec.rules[%d]", i), r)
 	}
+	if e.Spec.Kind != "" && !slices.Contains(v1alpha1.KindNames, e.Spec.Kind) {
+		c.invalid("spec.kind", e.Spec.Kind, fmt.Sprintf("must be one of %q", v1alpha1.KindNames))
+	}
+	if e.Spec.Namespace != "" && len(validation.IsDNS1123Label(e.Spec.Namespace)) > 0 {
+		c.invalid("spec.namespace", e.Spec.Namespace, "must be the name of a namespace")
+	}
 	for i, h := range e.Spec.Hosts {
-		if h != host.Normal(h) || h == "" {
+		if !exemptHost.MatchString(h) {
 			c.invalid(fmt.Sprintf("spec.hosts[%d]", i), h, "must be in lower case without a trailing dot")
 		}
 	}
@@ -53,8 +62,20 @@ func compileExemption(e *v1alpha1.EgressExemption) (Exemption, error) {
 	}
 	return Exemption{
 		Name: e.Name, ExpiresAt: e.Spec.ExpiresAt.UTC(),
-		rules: e.Spec.Rules, kind: e.Spec.Kind, object: e.Spec.Name, hosts: e.Spec.Hosts,
+		rules: ruleNames(e.Spec.Rules), kind: string(e.Spec.Kind), object: e.Spec.Name, hosts: e.Spec.Hosts,
 	}, nil
+}
+
+// exemptHost is what an exemption may be for: also what no policy could allow, as
+// a partial wildcard.
+var exemptHost = regexp.MustCompile(`^[*]?[a-z0-9_.-]*[a-z0-9_-]$`)
+
+func ruleNames(names []v1alpha1.RuleName) []string {
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = string(n)
+	}
+	return out
 }
 
 // A Subject is what an exemption may cover: a finding of a rule about an object

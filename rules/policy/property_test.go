@@ -44,7 +44,7 @@ func (g generator) policy(name string) *v1alpha1.EgressPolicy {
 	s.NamespaceSelector = &metav1.LabelSelector{}
 	s.Priority = pickOne[int32](g, -1, 0, 0, 5)
 	s.ExistingViolations = pickOne[v1alpha1.Verdict](g, "", "", "Allow", "Deny")
-	for _, rule := range pickSome(g, "a/one", "a/two", "b/three") {
+	for _, rule := range pickSome(g, "serviceentry/port", "serviceentry/location", "virtualservice/retries") {
 		s.Rules = append(s.Rules, g.rule(rule))
 	}
 	s.Hosts.Unlisted = pickOne[v1alpha1.Verdict](g, "", "", "Allow", "Deny")
@@ -71,22 +71,22 @@ func (g generator) policy(name string) *v1alpha1.EgressPolicy {
 			ExportTo: pickOne(g, nil, []string{"."}, []string{"a", "b"}),
 		}
 	}
-	s.Gateway, s.Waypoint = g.route(), g.route()
+	s.Gateway, s.Waypoint = g.route(""), g.route("egress/")
 	return p
 }
 
 func (g generator) rule(name string) v1alpha1.RuleSetting {
-	r := v1alpha1.RuleSetting{Name: name, Action: pickOne[v1alpha1.Action](g, "Deny", "Warn", "Audit", "Off")}
+	r := v1alpha1.RuleSetting{Name: v1alpha1.RuleName(name), Action: pickOne[v1alpha1.Action](g, "Deny", "Warn", "Audit", "Off")}
 	if r.Action == "Deny" && g.maybe(2) {
 		r.EnforceFrom = &metav1.Time{Time: time.Date(2026+g.IntN(3), 1, 1, 0, 0, 0, 0, time.UTC)}
 	}
 	return r
 }
 
-func (g generator) route() *v1alpha1.Route {
+func (g generator) route(prefix string) *v1alpha1.Route {
 	return optional(g,
-		v1alpha1.Route{Mode: "Off"}, v1alpha1.Route{Mode: "Inject", Name: "one"},
-		v1alpha1.Route{Mode: "Require"}, v1alpha1.Route{Mode: "Require", Name: "two"})
+		v1alpha1.Route{Mode: "Off"}, v1alpha1.Route{Mode: "Inject", Name: prefix + "one"},
+		v1alpha1.Route{Mode: "Require"}, v1alpha1.Route{Mode: "Require", Name: prefix + "two"})
 }
 
 func optional[T any](g generator, of ...T) *T {
@@ -190,7 +190,7 @@ func TestFurtherPoliciesOnlyTighten(t *testing.T) {
 		policies := g.policies()
 		before := effectiveOf(t, policies)
 		after := effectiveOf(t, append(slices.Clone(policies), g.policy("new")))
-		for _, rule := range []string{"a/one", "a/two", "b/three"} {
+		for _, rule := range []string{"serviceentry/port", "serviceentry/location", "virtualservice/retries"} {
 			if _, ok := before.Rules[rule]; !ok {
 				continue
 			}

@@ -70,13 +70,13 @@ func TestStrictestAction(t *testing.T) {
 				if setting == "" {
 					return "priority: 9"
 				}
-				return "rules: [{name: a/b, " + setting + "}]"
+				return "rules: [{name: serviceentry/open-proxy, " + setting + "}]"
 			}
 			for _, pol := range []*Policy{effective(t, rules(tt.a), rules(tt.b)), effective(t, rules(tt.b), rules(tt.a))} {
-				action, from := pol.Action("a/b", Off, now)
+				action, from := pol.Action("serviceentry/open-proxy", Off, now)
 				require.Equal(t, tt.today, action)
 				require.Equal(t, tt.today != tt.in2027, !from.IsZero(), "until when it warns is told")
-				action, _ = pol.Action("a/b", Off, then)
+				action, _ = pol.Action("serviceentry/open-proxy", Off, then)
 				require.Equal(t, tt.in2027, action, "the denial begins at its time")
 				action, _ = pol.Action("a/other", Warn, now)
 				require.Equal(t, Warn, action, "not named: the rule's own")

@@ -15,7 +15,7 @@ func TestSetShares(t *testing.T) {
 	docs := parse(t,
 		egressPolicy("all", "namespaceSelector: {}"),
 		egressPolicy("paid", "namespaceSelector: {matchLabels: {tier: paid}}"),
-		exemption("x", `rules: [a/b], namespace: special, kind: ServiceEntry, expiresAt: "2027-01-01T00:00:00Z", reason: r`))
+		exemption("x", `rules: [serviceentry/open-proxy], namespace: special, kind: ServiceEntry, expiresAt: "2027-01-01T00:00:00Z", reason: r`))
 	set, err := Compile(docs.Policies, docs.Exemptions)
 	require.NoError(t, err)
 	free, paid := map[string]string{"team": "a"}, map[string]string{"tier": "paid"}

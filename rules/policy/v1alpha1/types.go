@@ -125,19 +125,21 @@ type EgressPolicySpec struct {
 	Defaults *Defaults `json:"defaults,omitempty"`
 	// gateway leads traffic through an egress gateway.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="!has(self.name) || self.name == '' || self.name.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')",message="name must be that of a gateway in the configuration of the mesh"
 	Gateway *Route `json:"gateway,omitempty"`
 	// waypoint leads traffic of ambient namespaces through a waypoint.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="!has(self.name) || self.name == '' || self.name.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?/[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')",message="name must be the waypoint's namespace/name"
 	Waypoint *Route `json:"waypoint,omitempty"`
 }
 
 // RuleSetting changes what findings of one rule lead to.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.enforceFrom) || self.action == 'Deny'",message="enforceFrom may only be set with action Deny"
 type RuleSetting struct {
 	// name is the rule's, such as serviceentry/wildcard-host.
 	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=128
-	Name string `json:"name"`
+	Name RuleName `json:"name"`
 	// action is what its findings lead to.
 	// +required
 	Action Action `json:"action"`
@@ -171,6 +173,7 @@ type AllowedHost struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([*][.])?[a-z0-9_-]+([.][a-z0-9_-]+)*$')",message="must be a host name in lower case without a trailing dot, or '*.' and one; internationalized names begin with xn--"
 	Host string `json:"host"`
 	// ports limits the approval; empty is every port.
 	// +optional
@@ -194,6 +197,7 @@ type DeniedHost struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([*][.])?[a-z0-9_-]+([.][a-z0-9_-]+)*$')",message="must be a host name in lower case without a trailing dot, or '*.' and one; internationalized names begin with xn--"
 	Host string `json:"host"`
 }
 
@@ -204,6 +208,7 @@ type Addresses struct {
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=1024
 	// +kubebuilder:validation:items:MaxLength=49
+	// +kubebuilder:validation:items:XValidation:rule="isCIDR(self) && cidr(self) == cidr(self).masked()",message="must be a range such as '203.0.113.0/24' or '2001:db8::/48', without bits after the prefix"
 	Allowed []string `json:"allowed,omitempty"`
 }
 
@@ -241,7 +246,8 @@ type Limits struct {
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:Pattern=`^([0-9]{1,9}(\.[0-9]{1,3})?(h|m|s|ms)){1,4}$`
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,9}(\.[0-9]{1,3})?(h|m|s)|[0-9]{1,9}ms){1,4}$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1ms') && duration(self) <= duration('24h')",message="must be at least one millisecond and no more than a day"
 	MaxTimeout *metav1.Duration `json:"maxTimeout,omitempty"`
 	// maxPrefixIPv4 is the shortest prefix length of an IPv4 range.
 	// +optional
@@ -261,7 +267,8 @@ type Defaults struct {
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:Pattern=`^([0-9]{1,9}(\.[0-9]{1,3})?(h|m|s|ms)){1,4}$`
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,9}(\.[0-9]{1,3})?(h|m|s)|[0-9]{1,9}ms){1,4}$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1ms') && duration(self) <= duration('24h')",message="must be at least one millisecond and no more than a day"
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 	// retries of HTTP routes to external hosts.
 	// +optional
@@ -270,7 +277,9 @@ type Defaults struct {
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:XValidation:rule="!('*' in self) || size(self) == 1",message="'*' must stand alone, since it is every namespace"
 	// +kubebuilder:validation:items:MaxLength=63
+	// +kubebuilder:validation:items:XValidation:rule="self == '*' || self == '.' || self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')",message="must be '.', '*' or a namespace"
 	ExportTo []string `json:"exportTo,omitempty"`
 }
 
@@ -284,12 +293,14 @@ type Retries struct {
 	// retryOn are the conditions, separated by commas.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:XValidation:rule="self == '' || self.split(',').all(c, c in ['5xx', 'gateway-error', 'reset', 'reset-before-request', 'connect-failure', 'retriable-4xx', 'refused-stream', 'retriable-status-codes', 'retriable-headers', 'envoy-ratelimited', 'http3-post-connect-failure', 'cancelled', 'deadline-exceeded', 'internal', 'resource-exhausted', 'unavailable'] || c.matches('^(4(0[0-9]|1[0-8]|2[1-689]|31|51)|50[0-8]|51[01])$'))",message="must be conditions of Istio's retryOn, separated by commas without blanks"
 	RetryOn string `json:"retryOn,omitempty"`
 	// perTryTimeout is how long one try may take.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:Pattern=`^([0-9]{1,9}(\.[0-9]{1,3})?(h|m|s|ms)){1,4}$`
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,9}(\.[0-9]{1,3})?(h|m|s)|[0-9]{1,9}ms){1,4}$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1ms') && duration(self) <= duration('24h')",message="must be at least one millisecond and no more than a day"
 	PerTryTimeout *metav1.Duration `json:"perTryTimeout,omitempty"`
 }
 
@@ -332,6 +343,7 @@ type EgressExemption struct {
 	metav1.ObjectMeta `json:"metadata,omitzero"`
 	// spec is what is exempted. To extend an exemption, make a new one.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="must not be changed; make a new EgressExemption, which is a new approval"
 	Spec EgressExemptionSpec `json:"spec"`
 	// status is what the servers made of it.
 	// +optional
@@ -358,18 +370,16 @@ type EgressExemptionSpec struct {
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
-	// +kubebuilder:validation:items:MaxLength=128
-	Rules []string `json:"rules"`
+	Rules []RuleName `json:"rules"`
 	// namespace of the objects.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')",message="must be the name of a namespace"
 	Namespace string `json:"namespace"`
 	// kind of the objects.
 	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=63
-	Kind string `json:"kind"`
+	Kind KindName `json:"kind"`
 	// name of the object; empty is every object of the kind.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
@@ -380,6 +390,7 @@ type EgressExemptionSpec struct {
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=256
 	// +kubebuilder:validation:items:MaxLength=253
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[*]?[a-z0-9_.-]*[a-z0-9_-]$')",message="must be in lower case without a trailing dot"
 	Hosts []string `json:"hosts,omitempty"`
 	// expiresAt is when the exemption ends.
 	// +required

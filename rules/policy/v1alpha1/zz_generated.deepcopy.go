@@ -158,7 +158,7 @@ func (in *EgressExemptionSpec) DeepCopyInto(out *EgressExemptionSpec) {
 	*out = *in
 	if in.Rules != nil {
 		in, out := &in.Rules, &out.Rules
-		*out = make([]string, len(*in))
+		*out = make([]RuleName, len(*in))
 		copy(*out, *in)
 	}
 	if in.Hosts != nil {
