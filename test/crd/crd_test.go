@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -102,6 +103,12 @@ func TestValidations(t *testing.T) {
 		out = c.kubectl(t, "", "get", "egx")
 		require.Regexp(t, `NAME +NAMESPACE +KIND +EXPIRES +TICKET`, out.stdout)
 		require.Regexp(t, `test +shop +ServiceEntry +2027-01-01T00:00:00Z`, out.stdout)
+	})
+
+	t.Run("the samples", func(t *testing.T) {
+		out := c.kubectl(t, "", "apply", "--dry-run=server", "-f", filepath.Join(cluster.Root(), "deploy", "samples", "policies"))
+		require.NoError(t, out.err, out.stderr)
+		require.Equal(t, 3, strings.Count(out.stdout, "created"))
 	})
 
 	t.Run("two managers share a list", func(t *testing.T) {
