@@ -48,9 +48,12 @@ type statusWriter struct {
 
 func (w *statusWriter) notify() { wake(w.wake) }
 
-// statusPause keeps a busy cluster's namespaces from making the writer count them
-// all the time.
-const statusPause = 200 * time.Millisecond
+// Pauses keep a busy cluster's namespaces from making the writer count them all the
+// time.
+const (
+	statusPause = 200 * time.Millisecond
+	statusRetry = 5 * time.Second // after a failure
+)
 
 func (w *statusWriter) run(ctx context.Context) error {
 	for {
@@ -59,13 +62,16 @@ func (w *statusWriter) run(ctx context.Context) error {
 			return nil
 		case <-w.wake:
 		}
+		pause := statusPause
 		if err := w.write(ctx); err != nil && ctx.Err() == nil {
-			w.log.Error(err, "Could not write the status of policies")
+			w.log.Error(err, "Could not write the status of policies, will try again")
+			pause = statusRetry
+			w.notify()
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(statusPause):
+		case <-time.After(pause):
 		}
 	}
 }
