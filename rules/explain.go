@@ -69,7 +69,7 @@ func explainRule(r *analysis.Rule) string {
 
 func explainMutator(m *analysis.Mutator) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s\n\nChanges %s.%s\n", m.Name, m.Doc, m.Kind().Kind, reads(m.Reads))
+	fmt.Fprintf(&b, "%s: %s\n\nChanges %s.%s\n", m.Name, m.Doc, kindNames(m.Kinds()), reads(m.Reads))
 	if before, after := firstCase(m.Name, "in/", everything), firstCase(m.Name, "out/", everything); before != "" {
 		fmt.Fprintf(&b, "\nFor example, this:\n\n%s\nbecomes this:\n\n%s", indent(before), indent(after))
 	}

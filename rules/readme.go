@@ -39,7 +39,7 @@ func Readme() string {
 	}
 	for _, m := range Mutators {
 		title, _, _ := strings.Cut(m.Doc, "\n")
-		fmt.Fprintf(&b, "| [%s](#%s) | %s | %s | changes |\n", m.Name, anchor(m.Name), title, m.Kind().Kind)
+		fmt.Fprintf(&b, "| [%s](#%s) | %s | %s | changes |\n", m.Name, anchor(m.Name), title, kindNames(m.Kinds()))
 	}
 	group := ""
 	for _, r := range All {
@@ -54,7 +54,7 @@ func Readme() string {
 	}
 	b.WriteString("\n## mutate\n")
 	for _, m := range Mutators {
-		fmt.Fprintf(&b, "\n### %s\n\n%s\n\nChanges %s.%s\n", m.Name, sentence(m.Doc), m.Kind().Kind, reads(m.Reads))
+		fmt.Fprintf(&b, "\n### %s\n\n%s\n\nChanges %s.%s\n", m.Name, sentence(m.Doc), kindNames(m.Kinds()), reads(m.Reads))
 		if before := firstCase(m.Name, "in/", everything); before != "" {
 			fmt.Fprintf(&b, "\nFor example, this:\n\n```yaml\n%s```\n\nbecomes this:\n\n```yaml\n%s```\n", before, firstCase(m.Name, "out/", everything))
 		}

@@ -202,12 +202,11 @@ func (e *evaluator) patched(injections []analysis.Injection) (*answer, error) {
 	ans.decision = decisionMutate
 	ans.response.PatchType = new(admissionv1.PatchTypeJSONPatch)
 	var injected []string
-	for i, in := range injections {
+	for _, in := range injections {
 		e.metrics.injections.WithLabelValues(in.Mutator.Name).Inc()
 		injected = append(injected, in.Mutator.Name+" "+in.Path.String())
-		ans.response.Warnings = append(ans.response.Warnings, injectionWarning(in, ops[i].Value))
 	}
-	ans.response.Warnings = capWarnings(ans.response.Warnings)
+	ans.response.Warnings = capWarnings(injectionWarnings(injections, ops))
 	ans.response.AuditAnnotations = map[string]string{"injected": strings.Join(injected, ",")}
 	return ans, nil
 }

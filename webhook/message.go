@@ -106,8 +106,27 @@ func shorten(prefix, detail string) string {
 	return cut(prefix+detail, maxWarningLength)
 }
 
-// injectionWarning tells the user what was filled in.
+// injectionWarnings tell the user what was changed: a line for each field, or the
+// summary of a mutator that has one.
+func injectionWarnings(injections []analysis.Injection, ops []analysis.Operation) []string {
+	var lines []string
+	told := map[*analysis.Mutator]bool{}
+	for i, in := range injections {
+		switch {
+		case in.Summary == "":
+			lines = append(lines, injectionWarning(in, ops[i].Value))
+		case !told[in.Mutator]:
+			told[in.Mutator] = true
+			lines = append(lines, cut(in.Mutator.Name+": "+in.Summary, maxWarningLength))
+		}
+	}
+	return lines
+}
+
 func injectionWarning(in analysis.Injection, value []byte) string {
+	if in.Op == analysis.Remove {
+		return cut(fmt.Sprintf("%s: removed %s", in.Mutator.Name, in.Path), maxWarningLength)
+	}
 	text := fmt.Sprintf("%s: set %s", in.Mutator.Name, in.Path)
 	if full := text + " to " + string(value); len(full) <= maxWarningLength {
 		return full

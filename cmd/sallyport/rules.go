@@ -69,9 +69,11 @@ type listedRule struct {
 }
 
 type listedMutator struct {
-	Name  string `json:"name"`
-	Kind  string `json:"kind"`
-	Title string `json:"title"`
+	Name string `json:"name"`
+	// Kind is the first of Kinds.
+	Kind  string   `json:"kind"`
+	Kinds []string `json:"kinds"`
+	Title string   `json:"title"`
 }
 
 func listRules(opts *lint.Options) *ruleList {
@@ -90,7 +92,12 @@ func listRules(opts *lint.Options) *ruleList {
 	}
 	for _, m := range rules.Mutators {
 		title, _, _ := strings.Cut(m.Doc, "\n")
-		list.Mutators = append(list.Mutators, listedMutator{Name: m.Name, Kind: m.Kind().Kind, Title: title})
+		item := listedMutator{Name: m.Name, Title: title}
+		for _, k := range m.Kinds() {
+			item.Kinds = append(item.Kinds, k.Kind)
+		}
+		item.Kind = item.Kinds[0]
+		list.Mutators = append(list.Mutators, item)
 	}
 	return list
 }
@@ -105,9 +112,9 @@ func writeRules(w io.Writer, list *ruleList) error {
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", r.Name, r.Severity, action, r.Title)
 	}
-	fmt.Fprintln(table, "\nMUTATOR\tKIND\t\tABOUT")
+	fmt.Fprintln(table, "\nMUTATOR\tKINDS\t\tABOUT")
 	for _, m := range list.Mutators {
-		fmt.Fprintf(table, "%s\t%s\t\t%s\n", m.Name, m.Kind, m.Title)
+		fmt.Fprintf(table, "%s\t%s\t\t%s\n", m.Name, strings.Join(m.Kinds, ", "), m.Title)
 	}
 	return table.Flush()
 }

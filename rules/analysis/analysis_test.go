@@ -229,9 +229,9 @@ func TestSplitPath(t *testing.T) {
 func TestPatch(t *testing.T) {
 	m := &Mutator{Name: "mutate/a"}
 	ops, err := Patch([]Injection{
-		{Mutator: m, Path: field.NewPath("spec", "http").Index(0).Child("timeout"), Value: durationpb.New(1500 * time.Millisecond)},
-		{Mutator: m, Path: field.NewPath("spec", "http").Index(1).Child("retries"), Value: &networking.HTTPRetry{Attempts: 2, RetryOn: "5xx"}},
-		{Mutator: m, Path: field.NewPath("metadata", "labels").Key("istio.io/use~waypoint"), Value: "a"},
+		{Op: Add, Mutator: m, Path: field.NewPath("spec", "http").Index(0).Child("timeout"), Value: durationpb.New(1500 * time.Millisecond)},
+		{Op: Add, Mutator: m, Path: field.NewPath("spec", "http").Index(1).Child("retries"), Value: &networking.HTTPRetry{Attempts: 2, RetryOn: "5xx"}},
+		{Op: Add, Mutator: m, Path: field.NewPath("metadata", "labels").Key("istio.io/use~waypoint"), Value: "a"},
 	})
 	require.NoError(t, err)
 	want := []Operation{

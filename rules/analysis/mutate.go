@@ -5,6 +5,7 @@ package analysis
 import (
 	"reflect"
 	"runtime/debug"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -12,8 +13,8 @@ import (
 	"github.com/sallyport-dev/sallyport/rules/policy"
 )
 
-// A Mutator describes one change that Sallyport makes to objects. It sets only
-// what is not set, and applying it again changes nothing more.
+// A Mutator describes one change that Sallyport makes to objects. Applying it
+// again changes nothing more.
 type Mutator struct {
 	// Name is "mutate/" and what is filled in, such as "mutate/timeout".
 	Name string
@@ -22,8 +23,8 @@ type Mutator struct {
 	// Reads lists the kinds of other objects that the mutator looks up in
 	// the mesh. // optional
 	Reads []*Kind
-	// Apply is made by [To].
-	Apply Apply
+	// Apply is made by [To], and by slices.Concat of several.
+	Apply []Apply
 }
 
 // Apply is the code of a mutator, for one type of object.
@@ -33,21 +34,22 @@ type Apply struct {
 }
 
 // To returns an Apply that changes objects of type T.
-func To[T Object](apply func(*Edit, T)) Apply {
-	return Apply{
+func To[T Object](apply func(*Edit, T)) []Apply {
+	return []Apply{{
 		typ:   reflect.TypeFor[T](),
 		apply: func(edit *Edit, obj Object) { apply(edit, obj.(T)) },
-	}
+	}}
 }
 
-// Kind returns the kind of objects that the mutator changes.
-func (m *Mutator) Kind() *Kind {
+// Kinds returns the kinds of objects that the mutator changes.
+func (m *Mutator) Kinds() []*Kind {
+	var kinds []*Kind
 	for _, k := range Kinds() {
-		if k.typ == m.Apply.typ {
-			return k
+		if slices.ContainsFunc(m.Apply, func(a Apply) bool { return a.typ == k.typ }) {
+			kinds = append(kinds, k)
 		}
 	}
-	return nil
+	return kinds
 }
 
 // An Edit is the application of one mutator to one object, and all that the
@@ -59,25 +61,48 @@ type Edit struct {
 	Mesh    Mesh
 
 	injections *[]Injection
+	summary    string
 }
 
 // Set records that the mutator has set the field at path, which was absent
-// before, to value: a protobuf message or what encodes to JSON. Patches are made
-// of these records: what is not recorded is lost.
-func (e *Edit) Set(path *field.Path, value any) {
-	*e.injections = append(*e.injections, Injection{Mutator: e.Mutator, Path: path, Value: value})
+// before, to value: a protobuf message, a list of them as []proto.Message, or what
+// encodes to JSON. Patches are made of these records, in their order: what is not
+// recorded is lost. A path counts indices as they are after the records before.
+func (e *Edit) Set(path *field.Path, value any) { e.record(Add, path, value) }
+
+// Insert records that the mutator has put value into a list, at the index that the
+// path ends with.
+func (e *Edit) Insert(path *field.Path, value any) { e.record(Add, path, value) }
+
+// Replace records that the mutator has put value in place of what was at path.
+func (e *Edit) Replace(path *field.Path, value any) { e.record(Replace, path, value) }
+
+// Remove records that the mutator has removed the field or list element at path.
+func (e *Edit) Remove(path *field.Path) { e.record(Remove, path, nil) }
+
+// Summarize says in one line what the records of this mutator are about: users are
+// told this instead of each of them.
+func (e *Edit) Summarize(summary string) { e.summary = summary }
+
+func (e *Edit) record(op string, path *field.Path, value any) {
+	*e.injections = append(*e.injections, Injection{Mutator: e.Mutator, Op: op, Path: path, Value: value})
 }
 
-// An Injection is one field that a mutator has set.
+// An Injection is one field that a mutator has changed.
 type Injection struct {
 	Mutator *Mutator
-	Path    *field.Path
-	// Value is a protobuf message or what encodes to JSON.
+	// Op is [Add], [Replace] or [Remove].
+	Op   string
+	Path *field.Path
+	// Value is a protobuf message, a []proto.Message or what encodes to JSON; nil
+	// for what is removed.
 	Value any
+	// Summary stands for all injections of the mutator, if it is not empty.
+	Summary string
 }
 
 // Mutate applies the mutators in order to in.Object, which is changed in place,
-// and returns what they have set. After a panic, which is returned, the object
+// and returns what they have changed. After a panic, which is returned, the object
 // must be thrown away.
 func Mutate(mutators []*Mutator, input Input) (injections []Injection, failure *PanicError) {
 	in := input.withDefaults()
@@ -89,13 +114,21 @@ func Mutate(mutators []*Mutator, input Input) (injections []Injection, failure *
 	}()
 	typ := reflect.TypeOf(in.Object)
 	for _, current = range mutators {
-		if current.Apply.typ != typ {
-			continue
+		for _, a := range current.Apply {
+			if a.typ == typ {
+				injections = append(injections, a.mutate(current, &in)...)
+			}
 		}
-		current.Apply.apply(&Edit{
-			Mutator: current, Policy: in.Policy, Config: in.Config, Mesh: in.Mesh,
-			injections: &injections,
-		}, in.Object)
 	}
 	return injections, nil
+}
+
+func (a *Apply) mutate(m *Mutator, in *Input) []Injection {
+	var injections []Injection
+	edit := &Edit{Mutator: m, Policy: in.Policy, Config: in.Config, Mesh: in.Mesh, injections: &injections}
+	a.apply(edit, in.Object)
+	for i := range injections {
+		injections[i].Summary = edit.summary
+	}
+	return injections
 }

@@ -12,34 +12,59 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// An Operation is one step of a JSON patch (RFC 6902).
+// The operations of a JSON patch (RFC 6902) that are used here.
+const (
+	Add     = "add"     // set a member of an object, or insert into an array
+	Replace = "replace" // put in place of what is there
+	Remove  = "remove"
+)
+
+// An Operation is one step of a JSON patch.
 type Operation struct {
-	Op    string          `json:"op"`
-	Path  string          `json:"path"`
-	Value json.RawMessage `json:"value"`
+	Op   string `json:"op"`
+	Path string `json:"path"`
+	// Value is empty for [Remove].
+	Value json.RawMessage `json:"value,omitempty"`
 }
 
 // Patch returns the operations that make the injections in an object as the
-// user wrote it. It adds the values at the recorded paths and nothing else, so
+// user wrote it. It changes the values at the recorded paths and nothing else, so
 // that the user's spelling, unknown fields and order survive: Istio's types
 // change all of these in a round trip.
 func Patch(injections []Injection) ([]Operation, error) {
 	ops := make([]Operation, 0, len(injections))
 	for _, in := range injections {
-		value, err := encode(in.Value)
-		if err != nil {
-			return nil, fmt.Errorf("%s set %s: %w", in.Mutator.Name, in.Path, err)
+		op := Operation{Op: in.Op, Path: pointer(SplitPath(in.Path.String()))}
+		if in.Op != Remove {
+			var err error
+			if op.Value, err = encode(in.Value); err != nil {
+				return nil, fmt.Errorf("%s at %s: %w", in.Mutator.Name, in.Path, err)
+			}
 		}
-		ops = append(ops, Operation{Op: "add", Path: pointer(SplitPath(in.Path.String())), Value: value})
+		ops = append(ops, op)
 	}
 	return ops, nil
 }
 
 func encode(value any) ([]byte, error) {
-	message, ok := value.(proto.Message)
-	if !ok {
+	switch v := value.(type) {
+	case proto.Message:
+		return encodeMessage(v)
+	case []proto.Message:
+		list := make([]json.RawMessage, len(v))
+		for i, message := range v {
+			var err error
+			if list[i], err = encodeMessage(message); err != nil {
+				return nil, err
+			}
+		}
+		return json.Marshal(list)
+	default:
 		return json.Marshal(value)
 	}
+}
+
+func encodeMessage(message proto.Message) ([]byte, error) {
 	data, err := protojson.Marshal(message)
 	if err != nil {
 		return nil, err
