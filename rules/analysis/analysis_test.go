@@ -241,7 +241,7 @@ func TestPatch(t *testing.T) {
 	}
 	require.Equal(t, want, ops)
 	_, err = Patch([]Injection{{Mutator: m, Path: field.NewPath("spec"), Value: func() {}}})
-	require.ErrorContains(t, err, "mutate/a set spec")
+	require.ErrorContains(t, err, "mutate/a at spec")
 }
 
 func BenchmarkCheck(b *testing.B) {
