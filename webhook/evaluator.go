@@ -177,17 +177,23 @@ func (e *evaluator) mutate(_ context.Context, req *admissionv1.AdmissionRequest)
 	if obj.GetDeletionTimestamp() != nil {
 		return allow(), nil
 	}
+	var notes []string
 	in := analysis.Input{Object: obj, Policy: pol, Config: e.config, Mesh: e.mesh, Now: e.now()}
+	in.Tell = func(m *analysis.Mutator, note string) { notes = append(notes, shorten(m.Name+": ", note)) }
 	injections, failure := analysis.Mutate(e.mutators, in)
 	if failure != nil {
 		e.metrics.panics.WithLabelValues(failure.Name).Inc()
 		return nil, failure
 	}
-	return e.patched(injections)
+	return e.patched(injections, notes)
 }
 
-func (e *evaluator) patched(injections []analysis.Injection) (*answer, error) {
+func (e *evaluator) patched(injections []analysis.Injection, notes []string) (*answer, error) {
 	ans := allow()
+	if len(notes) > 0 {
+		ans.decision = decisionWarn
+		ans.response.Warnings = capWarnings(notes)
+	}
 	if len(injections) == 0 {
 		return ans, nil
 	}
@@ -206,7 +212,7 @@ func (e *evaluator) patched(injections []analysis.Injection) (*answer, error) {
 		e.metrics.injections.WithLabelValues(in.Mutator.Name).Inc()
 		injected = append(injected, in.Mutator.Name+" "+in.Path.String())
 	}
-	ans.response.Warnings = capWarnings(injectionWarnings(injections, ops))
+	ans.response.Warnings = capWarnings(append(notes, injectionWarnings(injections, ops)...))
 	ans.response.AuditAnnotations = map[string]string{"injected": strings.Join(injected, ",")}
 	return ans, nil
 }

@@ -41,19 +41,27 @@ func TestDifference(t *testing.T) {
 		{"none", `{"hosts":["a"]}`, `{"hosts":["a"]}`, `[]`},
 		{"set a list", `{}`, `{"gateways":["mesh"]}`, `[{"op":"add","path":"/gateways","value":["mesh"]}]`},
 		{"set messages", `{}`, `{"http":[{"name":"a"},{"timeout":"1.5s"}]}`, `[{"op":"add","path":"/http","value":[{"name":"a"},{"timeout":"1.500s"}]}]`},
-		{"append", `{"exportTo":["."]}`, `{"exportTo":[".","b","c"]}`,
-			`[{"op":"add","path":"/exportTo/1","value":"b"},{"op":"add","path":"/exportTo/2","value":"c"}]`},
+		{
+			"append", `{"exportTo":["."]}`, `{"exportTo":[".","b","c"]}`,
+			`[{"op":"add","path":"/exportTo/1","value":"b"},{"op":"add","path":"/exportTo/2","value":"c"}]`,
+		},
 		{"other list", `{"gateways":["a","b"]}`, `{"gateways":["b"]}`, `[{"op":"replace","path":"/gateways","value":["b"]}]`},
 		{"remove", `{"gateways":["a"],"hosts":["h"]}`, `{"hosts":["h"]}`, `[{"op":"remove","path":"/gateways"}]`},
-		{"deep", `{"http":[{"route":[{"destination":{"host":"a"},"weight":1}]}]}`,
+		{
+			"deep", `{"http":[{"route":[{"destination":{"host":"a"},"weight":1}]}]}`,
 			`{"http":[{"route":[{"destination":{"host":"a","port":{"number":80}},"weight":1}]}]}`,
-			`[{"op":"add","path":"/http/0/route/0/destination/port","value":{"number":80}}]`},
+			`[{"op":"add","path":"/http/0/route/0/destination/port","value":{"number":80}}]`,
+		},
 		{"number", `{"http":[{"match":[{"port":80}]}]}`, `{"http":[{"match":[{"port":81}]}]}`, `[{"op":"replace","path":"/http/0/match/0/port","value":81}]`},
 		{"duration", `{"http":[{"timeout":"1s"}]}`, `{"http":[{"timeout":"2s"}]}`, `[{"op":"replace","path":"/http/0/timeout","value":"2s"}]`},
-		{"map", `{"http":[{"match":[{"sourceLabels":{"a":"b"}}]}]}`, `{"http":[{"match":[{"sourceLabels":{"a":"c"}}]}]}`,
-			`[{"op":"replace","path":"/http/0/match/0/sourceLabels","value":{"a":"c"}}]`},
-		{"oneof", `{"http":[{"match":[{"uri":{"prefix":"/a"}}]}]}`, `{"http":[{"match":[{"uri":{"exact":"/a"}}]}]}`,
-			`[{"op":"add","path":"/http/0/match/0/uri/exact","value":"/a"},{"op":"remove","path":"/http/0/match/0/uri/prefix"}]`},
+		{
+			"map", `{"http":[{"match":[{"sourceLabels":{"a":"b"}}]}]}`, `{"http":[{"match":[{"sourceLabels":{"a":"c"}}]}]}`,
+			`[{"op":"replace","path":"/http/0/match/0/sourceLabels","value":{"a":"c"}}]`,
+		},
+		{
+			"oneof", `{"http":[{"match":[{"uri":{"prefix":"/a"}}]}]}`, `{"http":[{"match":[{"uri":{"exact":"/a"}}]}]}`,
+			`[{"op":"add","path":"/http/0/match/0/uri/exact","value":"/a"},{"op":"remove","path":"/http/0/match/0/uri/prefix"}]`,
+		},
 		{"shorter list of messages", `{"tls":[{},{}]}`, `{"tls":[{}]}`, `[{"op":"replace","path":"/tls","value":[{}]}]`},
 	} {
 		t.Run(test.name, func(t *testing.T) {

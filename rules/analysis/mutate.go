@@ -62,6 +62,7 @@ type Edit struct {
 
 	injections *[]Injection
 	summary    string
+	tell       func(*Mutator, string)
 }
 
 // Set records that the mutator has set the field at path, which was absent
@@ -83,6 +84,9 @@ func (e *Edit) Remove(path *field.Path) { e.record(Remove, path, nil) }
 // Summarize says in one line what the records of this mutator are about: users are
 // told this instead of each of them.
 func (e *Edit) Summarize(summary string) { e.summary = summary }
+
+// Note says why the mutator leaves the object alone.
+func (e *Edit) Note(note string) { e.tell(e.Mutator, note) }
 
 func (e *Edit) record(op string, path *field.Path, value any) {
 	*e.injections = append(*e.injections, Injection{Mutator: e.Mutator, Op: op, Path: path, Value: value})
@@ -125,7 +129,7 @@ func Mutate(mutators []*Mutator, input Input) (injections []Injection, failure *
 
 func (a *Apply) mutate(m *Mutator, in *Input) []Injection {
 	var injections []Injection
-	edit := &Edit{Mutator: m, Policy: in.Policy, Config: in.Config, Mesh: in.Mesh, injections: &injections}
+	edit := &Edit{Mutator: m, Policy: in.Policy, Config: in.Config, Mesh: in.Mesh, tell: in.Tell, injections: &injections}
 	a.apply(edit, in.Object)
 	for i := range injections {
 		injections[i].Summary = edit.summary

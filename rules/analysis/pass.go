@@ -34,6 +34,9 @@ type Input struct {
 	Unknown []UnknownField
 	// Now decides what has begun and what has expired.
 	Now time.Time
+	// Tell is given what mutators say about objects that they leave alone, although
+	// users might expect otherwise. // optional
+	Tell func(m *Mutator, note string)
 }
 
 // An UnknownField is a field or a value of an object, as somebody wrote it, that
@@ -71,6 +74,9 @@ func (in *Input) withDefaults() Input {
 	}
 	if out.Mesh == nil {
 		out.Mesh = unknownMesh{}
+	}
+	if out.Tell == nil {
+		out.Tell = func(*Mutator, string) {}
 	}
 	return out
 }

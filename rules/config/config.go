@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -98,6 +99,30 @@ type EgressGateway struct {
 	Selector map[string]string `json:"selector,omitempty"`
 	// Ports are the Service's ports.
 	Ports GatewayPorts `json:"ports,omitzero"`
+	// TCP lists external ports that carry no host name, each of which needs a
+	// port of the Service for itself.
+	TCP []TCPPort `json:"tcp,omitempty"`
+}
+
+// Namespace returns that of the gateway's Service and pods.
+func (g *EgressGateway) Namespace() string {
+	_, rest, _ := strings.Cut(g.Service, ".")
+	namespace, _, _ := strings.Cut(rest, ".")
+	return namespace
+}
+
+// A TCPPort says by which port of an egress gateway's Service a TCP port of an
+// external host is reached.
+type TCPPort struct {
+	// Host is the external host, an exact name in lower case.
+	Host string `json:"host"`
+	// Port is that of the host.
+	Port uint32 `json:"port"`
+	// Gateway is namespace/name of the Gateway object with the server for it;
+	// the egress gateway's own if it is left out.
+	Gateway string `json:"gateway,omitempty"`
+	// GatewayPort is that of the Service and of the server.
+	GatewayPort uint32 `json:"gatewayPort"`
 }
 
 // GatewayPorts are the ports of an egress gateway's Service.
@@ -156,6 +181,9 @@ func (c *Configuration) setDefaults() {
 		setDefault(&g.Ports.TLS, 443)
 		if g.Selector == nil {
 			g.Selector = map[string]string{"istio": "egressgateway"}
+		}
+		for j := range g.TCP {
+			setDefault(&g.TCP[j].Gateway, g.Gateway)
 		}
 	}
 }
@@ -216,8 +244,29 @@ func (c *Configuration) validate() error {
 		if len(g.Selector) == 0 {
 			invalid(path+".selector", "{}", "must name the labels of the gateway pods")
 		}
+		g.validateTCP(path, invalid)
 	}
 	return errors.Join(errs...)
+}
+
+func (g *EgressGateway) validateTCP(path string, invalid func(path, value, want string)) {
+	taken := map[uint32]bool{g.Ports.HTTP: true, g.Ports.TLS: true}
+	for i, t := range g.TCP {
+		at := fmt.Sprintf("%s.tcp[%d]", path, i)
+		if !isDomain(t.Host) {
+			invalid(at+".host", t.Host, "must be an exact name in lower case")
+		}
+		if t.Port == 0 || t.Port > 65535 {
+			invalid(at+".port", strconv.FormatUint(uint64(t.Port), 10), "must be a port")
+		}
+		if !isNamespacedName(t.Gateway) {
+			invalid(at+".gateway", t.Gateway, "must be namespace/name of a Gateway")
+		}
+		if t.GatewayPort == 0 || t.GatewayPort > 65535 || taken[t.GatewayPort] {
+			invalid(at+".gatewayPort", strconv.FormatUint(uint64(t.GatewayPort), 10), "must be a port of the gateway's Service that nothing else uses, since nothing but the port tells TCP hosts apart")
+		}
+		taken[t.GatewayPort] = true
+	}
 }
 
 var istioVersion = regexp.MustCompile(`^1\.[0-9]{1,3}(\.[0-9]+)?$`)

@@ -165,7 +165,7 @@ func TestClaimsOfVirtualServices(t *testing.T) {
 	x.Set(virtualService("a", "both", 1, nil, []string{"istio-system/ingress", "mesh"}, "API.example.com."))
 	newcomer := virtualService("b", "new", 0, nil, nil)
 	for h, want := range map[string][]string{
-		"reviews.a.svc.cluster.local": {"a/short"}, "reviews.b.svc.cluster.local": nil, "www.example.com": nil, "api.example.com": {"a/both"},
+		"reviews.a.svc.cluster.local": {"a/short"}, "reviews.b.svc.cluster.local": nil, "www.example.com": {"a/ingress"}, "api.example.com": {"a/both"},
 	} {
 		claims, _ := x.HostClaims(analysis.VirtualService, newcomer, h)
 		require.Equal(t, want, nameAll(claims), h)

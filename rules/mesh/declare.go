@@ -27,6 +27,8 @@ type declaration struct {
 	ports     []string
 	addresses []netip.Prefix
 	selector  map[string]string
+	// gatewaysOnly is set for a VirtualService that no sidecar uses.
+	gatewaysOnly bool
 }
 
 func (x *Index) declare(obj analysis.Object) declaration {
@@ -40,10 +42,9 @@ func (x *Index) declare(obj analysis.Object) declaration {
 		d.addresses = parseAll(o.Spec.GetAddresses())
 		d.ports = sharedPorts(o)
 	case *networkingv1.VirtualService:
-		if route.AppliesToMesh(o) {
-			d.seen = visibility.OfVirtualService(x.config, o)
-			d.hosts = x.expand(o, o.Spec.GetHosts())
-		}
+		d.seen = visibility.OfVirtualService(x.config, o)
+		d.hosts = x.expand(o, o.Spec.GetHosts())
+		d.gatewaysOnly = !route.AppliesToMesh(o)
 	case *networkingv1.DestinationRule:
 		if o.Spec.GetWorkloadSelector() == nil { // others apply to some pods only
 			d.seen = visibility.OfDestinationRule(x.config, o)
@@ -111,7 +112,9 @@ func (x *Index) apply(d *declaration, present bool) {
 		x.portClaims.set(o, d.seen, d.ports, present)
 		x.addressClaims[analysis.ServiceEntry].set(o, d.seen, d.addresses, present)
 	case *networkingv1.VirtualService:
-		rank(&x.virtualServices, o, d.hosts, virtualServicePlaces(own, d.seen), present)
+		if !d.gatewaysOnly {
+			rank(&x.virtualServices, o, d.hosts, virtualServicePlaces(own, d.seen), present)
+		}
 		x.hostClaims[analysis.VirtualService].set(o, d.seen, hostKeys(d.hosts), present)
 	case *networkingv1.DestinationRule:
 		rules := x.destinationRules[own]

@@ -10,49 +10,34 @@ import (
 
 	networking "istio.io/api/networking/v1alpha3"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/sallyport-dev/sallyport/rules/analysis"
+	"github.com/sallyport-dev/sallyport/rules/internal/lift"
+	"github.com/sallyport-dev/sallyport/rules/internal/optout"
 	"github.com/sallyport-dev/sallyport/rules/internal/route"
-	"github.com/sallyport-dev/sallyport/rules/policy"
 )
 
 // Mutators are all mutators, in the order in which they are applied: the time
-// that retries may take depends on the timeout.
+// that retries may take depends on the timeout, and how long the mesh waits for the
+// gateway on both.
 var Mutators = []*analysis.Mutator{
 	timeout,
 	retries,
+	exportTo,
+	gatewayRoute,
+	waypointLabels,
 }
-
-// InjectAnnotation says which mutators may change an object: their names
-// separated by commas, or "none". Without it all may, and so they may where the
-// policy requires that traffic goes through a gateway or waypoint.
-const InjectAnnotation = "sallyport.dev/inject"
 
 // MayChange reports whether there is something to fill in at all: an HTTP route
-// without a timeout or without retries. The API server asks Sallyport about no
-// other VirtualServices: the matchCondition "something-to-fill-in" of
-// deploy/webhooks.yaml says the same in CEL.
+// without a timeout or without retries, or a host that has a dot, as those outside
+// the mesh have. The API server asks Sallyport about no other VirtualServices: the
+// matchCondition "something-to-fill-in" of deploy/webhooks.yaml says the same in CEL.
 func MayChange(vs *networkingv1.VirtualService) bool {
-	return slices.ContainsFunc(vs.Spec.GetHttp(), func(r *networking.HTTPRoute) bool {
-		return r.GetTimeout() == nil || r.GetRetries() == nil
-	})
-}
-
-// meshLegPrefix begins the names of routes that Sallyport has injected to lead
-// traffic to the egress gateway; they are complete as they are.
-const meshLegPrefix = "sallyport-mesh-"
-
-func isWanted(edit *analysis.Edit, obj analysis.Object) bool {
-	list, ok := obj.GetAnnotations()[InjectAnnotation]
-	if !ok || edit.Policy.Gateway.Mode == policy.ModeRequire || edit.Policy.Waypoint.Mode == policy.ModeRequire {
-		return true
-	}
-	for name := range strings.SplitSeq(list, ",") {
-		if name = strings.TrimSpace(name); name == edit.Mutator.Name || "mutate/"+name == edit.Mutator.Name {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(vs.Spec.GetHosts(), func(h string) bool { return strings.Contains(h, ".") }) ||
+		slices.ContainsFunc(vs.Spec.GetHttp(), func(r *networking.HTTPRoute) bool {
+			return r.GetTimeout() == nil || r.GetRetries() == nil
+		})
 }
 
 // egressRoutes yields the HTTP routes that defaults are for: those on which
@@ -61,7 +46,7 @@ func isWanted(edit *analysis.Edit, obj analysis.Object) bool {
 // and with fault injection it uses neither timeout nor retries.
 func egressRoutes(edit *analysis.Edit, vs *networkingv1.VirtualService) func(yield func(int, *networking.HTTPRoute) bool) {
 	return func(yield func(int, *networking.HTTPRoute) bool) {
-		if !isWanted(edit, vs) {
+		if !optout.Wants(edit.Policy, edit.Mutator.Name, vs) {
 			return
 		}
 		for i, r := range vs.Spec.GetHttp() {
@@ -74,7 +59,7 @@ func egressRoutes(edit *analysis.Edit, vs *networkingv1.VirtualService) func(yie
 
 func isForward(r *networking.HTTPRoute) bool {
 	return len(r.GetRoute()) > 0 && r.GetRedirect() == nil && r.GetDirectResponse() == nil && r.GetDelegate() == nil &&
-		r.GetFault() == nil && !strings.HasPrefix(r.GetName(), meshLegPrefix)
+		r.GetFault() == nil && !strings.HasPrefix(r.GetName(), lift.NamePrefix)
 }
 
 func leadsOnlyOut(edit *analysis.Edit, vs *networkingv1.VirtualService, r *networking.HTTPRoute) bool {
@@ -82,4 +67,16 @@ func leadsOnlyOut(edit *analysis.Edit, vs *networkingv1.VirtualService, r *netwo
 		_, external := route.External(edit.Config, edit.Mesh, vs.GetNamespace(), d.GetDestination())
 		return !external
 	})
+}
+
+// setKey records that the mutator has set a key of an object's labels or annotations.
+func setKey(edit *analysis.Edit, path *field.Path, m map[string]string, key, value string) map[string]string {
+	if m == nil {
+		m = map[string]string{key: value}
+		edit.Set(path, m)
+		return m
+	}
+	m[key] = value
+	edit.Set(path.Key(key), value)
+	return m
 }

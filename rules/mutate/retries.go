@@ -8,7 +8,6 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	networking "istio.io/api/networking/v1alpha3"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/sallyport-dev/sallyport/rules/analysis"
 	"github.com/sallyport-dev/sallyport/rules/internal/route"
@@ -43,20 +42,24 @@ where the policy's gateway or waypoint has mode Require.`,
 }
 
 func applyRetries(edit *analysis.Edit, vs *networkingv1.VirtualService) {
-	defaults := edit.Policy.Defaults.Retries
-	if defaults == nil {
-		return
-	}
 	for i, r := range egressRoutes(edit, vs) {
-		if r.GetRetries() != nil {
-			continue
+		if fillRetries(edit, r) {
+			edit.Set(httpPath.Index(i).Child("retries"), r.GetRetries())
 		}
-		r.Retries = &networking.HTTPRetry{Attempts: defaults.Attempts, RetryOn: defaults.RetryOn}
-		if perTryFits(defaults, r) {
-			r.Retries.PerTryTimeout = durationpb.New(*defaults.PerTryTimeout)
-		}
-		edit.Set(field.NewPath("spec", "http").Index(i).Child("retries"), r.GetRetries())
 	}
+}
+
+// fillRetries gives a route the retries that it lacks, if it shall have some.
+func fillRetries(edit *analysis.Edit, r *networking.HTTPRoute) bool {
+	defaults := edit.Policy.Defaults.Retries
+	if defaults == nil || r.GetRetries() != nil {
+		return false
+	}
+	r.Retries = &networking.HTTPRetry{Attempts: defaults.Attempts, RetryOn: defaults.RetryOn}
+	if perTryFits(defaults, r) {
+		r.Retries.PerTryTimeout = durationpb.New(*defaults.PerTryTimeout)
+	}
+	return true
 }
 
 // perTryFits reports whether the policy's perTryTimeout does something on the

@@ -9,7 +9,6 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	networking "istio.io/api/networking/v1alpha3"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/sallyport-dev/sallyport/rules/analysis"
 	"github.com/sallyport-dev/sallyport/rules/internal/port"
@@ -43,16 +42,20 @@ mode Require.`,
 }
 
 func applyTimeout(edit *analysis.Edit, vs *networkingv1.VirtualService) {
-	if edit.Policy.Defaults.Timeout == nil {
-		return
-	}
 	for i, r := range egressRoutes(edit, vs) {
-		if r.GetTimeout() != nil || r.GetRetries().GetPerTryTimeout() != nil || mayStream(edit, vs, r) {
-			continue
+		if fillTimeout(edit, vs, r) {
+			edit.Set(httpPath.Index(i).Child("timeout"), r.GetTimeout())
 		}
-		r.Timeout = durationpb.New(*edit.Policy.Defaults.Timeout)
-		edit.Set(field.NewPath("spec", "http").Index(i).Child("timeout"), r.GetTimeout())
 	}
+}
+
+// fillTimeout gives a route the timeout that it lacks, if it shall have one.
+func fillTimeout(edit *analysis.Edit, vs *networkingv1.VirtualService, r *networking.HTTPRoute) bool {
+	if edit.Policy.Defaults.Timeout == nil || r.GetTimeout() != nil || r.GetRetries().GetPerTryTimeout() != nil || mayStream(edit, vs, r) {
+		return false
+	}
+	r.Timeout = durationpb.New(*edit.Policy.Defaults.Timeout)
+	return true
 }
 
 // mayStream reports whether a response on the route may be meant to last.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sallyport-dev/sallyport/rules/analysis"
 	"github.com/sallyport-dev/sallyport/rules/internal/host"
+	"github.com/sallyport-dev/sallyport/rules/internal/route"
 	"github.com/sallyport-dev/sallyport/rules/policy"
 )
 
@@ -85,7 +86,10 @@ func olderOwner(pass *analysis.Pass, se *networkingv1.ServiceEntry, h string) (o
 	if i := slices.IndexFunc(entries, isOther); i >= 0 {
 		return entries[i], true
 	}
-	i := slices.IndexFunc(services, func(o analysis.Object) bool { return isOther(o) && !pass.Config.IsPlatform(o.GetNamespace()) })
+	i := slices.IndexFunc(services, func(o analysis.Object) bool {
+		vs, ok := o.(*networkingv1.VirtualService)
+		return ok && isOther(o) && !pass.Config.IsPlatform(o.GetNamespace()) && route.AppliesToMesh(vs)
+	})
 	if i >= 0 {
 		return services[i], true
 	}

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/sallyport-dev/sallyport/rules/analysis"
+	"github.com/sallyport-dev/sallyport/rules/internal/approval"
 	"github.com/sallyport-dev/sallyport/rules/internal/host"
 	"github.com/sallyport-dev/sallyport/rules/internal/route"
 	"github.com/sallyport-dev/sallyport/rules/policy"
@@ -93,7 +94,7 @@ func checkName(pass *analysis.Pass, known []string, a requestHeader) {
 		return
 	}
 	severity := analysis.Warning
-	if pass.Policy.Unlisted == policy.DenyUnlisted && !isApproved(pass.Policy, name, nil, anyHost) {
+	if pass.Policy.Unlisted == policy.DenyUnlisted && !approval.Allowed(pass.Policy, name, nil) {
 		severity = analysis.Error
 	}
 	pass.ReportAs(severity, field.Invalid(a.path, a.value,

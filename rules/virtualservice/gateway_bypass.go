@@ -12,10 +12,14 @@ import (
 
 	"github.com/sallyport-dev/sallyport/rules/analysis"
 	"github.com/sallyport-dev/sallyport/rules/config"
+	"github.com/sallyport-dev/sallyport/rules/internal/approval"
 	"github.com/sallyport-dev/sallyport/rules/internal/host"
+	"github.com/sallyport-dev/sallyport/rules/internal/lift"
+	"github.com/sallyport-dev/sallyport/rules/internal/optout"
 	"github.com/sallyport-dev/sallyport/rules/internal/port"
 	"github.com/sallyport-dev/sallyport/rules/internal/route"
 	"github.com/sallyport-dev/sallyport/rules/internal/visibility"
+	"github.com/sallyport-dev/sallyport/rules/internal/waypoint"
 	"github.com/sallyport-dev/sallyport/rules/policy"
 )
 
@@ -27,12 +31,16 @@ var gatewayBypass = &analysis.Rule{
 Where traffic has to leave by an egress gateway, so that it is seen and
 authorized there, a sidecar must not connect to an external host itself.
 
-The rule denies where a policy's gateway has mode Require, and is silent
-elsewhere unless a policy gives it an action. In a VirtualService that sidecars
-use it looks at the routes that apply to them, also by delegates: none may lead
-to an external host. Routes of gateways are left alone, and so are destinations
-without weight beside others, and mirrors, which virtualservice/external-mirror
-is about.
+The rule denies where a policy's gateway has mode Require, and warns where it has
+mode Inject, unless the object opts out by the annotation sallyport.dev/inject;
+elsewhere it is silent unless a policy gives it an action. In both modes
+mutate/gateway-route leads through the gateway what can be: what is reported could
+not be, and the message says why.
+
+In a VirtualService that sidecars use it looks at the routes that apply to them,
+also by delegates: none may lead to an external host. Routes of gateways are left
+alone, and so are destinations without weight beside others, and mirrors, which
+virtualservice/external-mirror is about.
 
 In a ServiceEntry it looks at each external host that is no wildcard, and at the
 VirtualService that the namespace applies to it. That must lead each port to the
@@ -43,42 +51,62 @@ handle, are passed over, and so are ServiceEntries that only the namespaces of
 egress gateways see.
 
 Hosts that hosts.allowed of the policy has with 'direct: true', on these ports,
-may be reached without the gateway. Hosts inside the mesh never are meant.
+may be reached without the gateway. Hosts inside the mesh never are meant, nor are
+namespaces of the ambient mesh where the policy's waypoint has a mode too.
 
 All this keeps well-behaved workloads on the way. A workload that is not can go
 around its sidecar: only a NetworkPolicy that lets nothing but the gateway out
 makes the way the only one.`,
-	Reads: []*analysis.Kind{analysis.ServiceEntry, analysis.VirtualService},
+	Reads: lift.Reads,
 	Run:   slices.Concat(analysis.On(checkRouteBypass), analysis.On(checkHostBypass)),
 }
 
-// bypassSeverity returns how grave a bypass is in the policy's namespaces; ok is
-// false if nobody asks for the rule there.
-func bypassSeverity(pass *analysis.Pass) (severity analysis.Severity, ok bool) {
-	if pass.Policy.Gateway.Mode == policy.ModeRequire {
+// bypassSeverity returns how grave it is that an object lets a bypass; ok is false if
+// nobody asks for the rule there.
+func bypassSeverity(pass *analysis.Pass, obj analysis.Object) (severity analysis.Severity, ok bool) {
+	if pass.Policy.Waypoint.Mode != policy.ModeOff && waypoint.IsAmbient(pass.Config, pass.Mesh.Object(analysis.Namespace, "", obj.GetNamespace())) {
+		return analysis.Off, false
+	}
+	switch {
+	case pass.Policy.Gateway.Mode == policy.ModeRequire:
 		return analysis.Error, true
+	case pass.Policy.Gateway.Mode == policy.ModeInject && optout.Wants(pass.Policy, lift.MutatorName, obj):
+		return analysis.Warning, true
 	}
 	_, ok = pass.Policy.Rules[pass.Rule.Name]
 	return analysis.Off, ok
 }
 
 func checkRouteBypass(pass *analysis.Pass, vs *networkingv1.VirtualService) {
-	severity, ok := bypassSeverity(pass)
+	severity, ok := bypassSeverity(pass, vs)
 	if !ok || !route.AppliesToMesh(vs) {
 		return
 	}
+	todo := ""
 	for h := range hops(pass, vs, onSidecars) {
 		se, external := route.External(pass.Config, pass.Mesh, h.namespace, h.Destination)
-		if !external || isApproved(pass.Policy, h.host, portsOf(h.Destination, se), isDirect) {
+		if !external || approval.Direct(pass.Policy, h.host, approval.Ports(h.Destination, se)) {
 			continue
 		}
-		pass.ReportAs(severity, field.Invalid(h.at(), h.host, fmt.Sprintf(
-			"must not be reached by sidecars directly; let them use %s, and lead the host on from there", gatewayToUse(pass))))
+		if todo == "" {
+			todo = whatToDo(pass, vs)
+		}
+		pass.ReportAs(severity, field.Invalid(h.at(), h.host, "must not be reached by sidecars directly"+todo))
 	}
 }
 
+// whatToDo says why mutate/gateway-route does not lead the routes through the
+// gateway, and what helps; or, if it would, how to do it by hand.
+func whatToDo(pass *analysis.Pass, vs *networkingv1.VirtualService) string {
+	reason := lift.Reason(&lift.World{Policy: pass.Policy, Config: pass.Config, Mesh: pass.Mesh}, vs)
+	if reason == "" {
+		return fmt.Sprintf("; let them use %s, and lead the host on from there", gatewayToUse(pass))
+	}
+	return fmt.Sprintf(", and cannot be led through the egress gateway '%s' for them, since %s", pass.Policy.Gateway.Name, reason)
+}
+
 func checkHostBypass(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
-	severity, ok := bypassSeverity(pass)
+	severity, ok := bypassSeverity(pass, se)
 	if !ok || isForGateways(pass.Config, se) {
 		return
 	}
@@ -99,12 +127,24 @@ func checkHostBypass(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 			unknown = true
 		default:
 			pass.ReportAs(severity, field.Invalid(path.Index(i), h, fmt.Sprintf(
-				"must not be reached by sidecars directly on %s; first create a VirtualService that leads these ports to %s", strings.Join(direct, ", "), gatewayToUse(pass))))
+				"must not be reached by sidecars directly on %s; %s", strings.Join(direct, ", "), howToLead(pass))))
 		}
 	}
 	if unknown {
 		pass.NotEvaluated("the VirtualServices of the mesh are not known to tell which hosts are led through a gateway")
 	}
+}
+
+// howToLead says what to do for a host that no routes lead through the gateway.
+func howToLead(pass *analysis.Pass) string {
+	if pass.Policy.Gateway.Mode == policy.ModeOff {
+		return "first create a VirtualService that leads these ports to " + gatewayToUse(pass)
+	}
+	first := ""
+	if pass.Policy.Gateway.Mode == policy.ModeRequire {
+		first = "first "
+	}
+	return fmt.Sprintf("%screate a VirtualService with routes for it, which are led through the egress gateway '%s' then", first, pass.Policy.Gateway.Name)
 }
 
 // gatewayToUse says which egress gateway the policy wants, and where it is.
@@ -123,7 +163,7 @@ func gatewayToUse(pass *analysis.Pass) string {
 func isForGateways(cfg *config.Configuration, se *networkingv1.ServiceEntry) bool {
 	scope := visibility.OfServiceEntry(cfg, se)
 	return !scope.Public && !slices.ContainsFunc(scope.Namespaces, func(namespace string) bool {
-		return !slices.ContainsFunc(cfg.Mesh.EgressGateways, func(g config.EgressGateway) bool { return namespaceOf(&g) == namespace })
+		return !slices.ContainsFunc(cfg.Mesh.EgressGateways, func(g config.EgressGateway) bool { return g.Namespace() == namespace })
 	})
 }
 
@@ -137,7 +177,7 @@ func directPorts(pass *analysis.Pass, se *networkingv1.ServiceEntry, h string) [
 	var direct []string
 	for _, p := range se.Spec.GetPorts() {
 		sp := spokenPort{p.GetNumber(), port.Parse(p.GetProtocol())}
-		if sp.protocol == port.UDP || led.has(sp) || isApproved(pass.Policy, h, []uint32{sp.number}, isDirect) {
+		if sp.protocol == port.UDP || led.has(sp) || approval.Direct(pass.Policy, h, []uint32{sp.number}) {
 			continue
 		}
 		direct = append(direct, sp.String())

@@ -11,7 +11,9 @@ import (
 
 	"github.com/sallyport-dev/sallyport/rules/analysis"
 	"github.com/sallyport-dev/sallyport/rules/config"
+	"github.com/sallyport-dev/sallyport/rules/internal/approval"
 	"github.com/sallyport-dev/sallyport/rules/internal/host"
+	"github.com/sallyport-dev/sallyport/rules/policy"
 )
 
 var gatewayDestination = &analysis.Rule{
@@ -28,10 +30,12 @@ service of the mesh.
 The rule looks at routes that apply to the Gateway of a configured egress
 gateway, or to another Gateway that selects the same pods. Their destinations
 must be among the VirtualService's own hosts, or below a wildcard among these,
-or be allowed by hosts.allowed of the policy, on that port. A wildcard that is
-bare, partial or reaches across a public suffix, such as '*.com', counts for
-nothing here. A destination inside the mesh is reported in any case. Routes of
-delegates are looked at where they are delegated to. VirtualServices in the
+or be allowed by hosts.allowed of the policy, on that port. Unless hosts.unlisted
+of the policy is Deny, a host is as good that a ServiceEntry of the VirtualService's
+own namespace declares for the gateway: the namespace could lead it through the
+gateway by its own name. A wildcard that is bare, partial or reaches
+across a public suffix, such as '*.com', counts for nothing here. A destination
+inside the mesh is reported in any case. Routes of delegates are looked at where they are delegated to. VirtualServices in the
 platform's namespaces are left alone, and so are destinations without weight
 beside others.
 
@@ -52,13 +56,14 @@ func checkGatewayDestination(pass *analysis.Pass, vs *networkingv1.VirtualServic
 		if !internal && slices.ContainsFunc(own, func(o string) bool { return o == h.host || host.Approves(o, h.host) }) {
 			continue
 		}
-		if !internal && isApproved(pass.Policy, h.host, portsOf(h.Destination, pass.Mesh.ServiceEntry(h.namespace, h.host)), anyHost) {
+		if !internal && approval.Allowed(pass.Policy, h.host, approval.Ports(h.Destination, pass.Mesh.ServiceEntry(h.namespace, h.host))) {
 			continue
 		}
 		g, ok := egressGateway(pass, h.Gateways, anyGateway)
 		switch {
 		case g == nil:
 			unknown = unknown || !ok
+		case !internal && isDeclaredFor(pass, g, &h):
 		case internal:
 			pass.Report(field.Invalid(h.at(), h.host, fmt.Sprintf(
 				"must not be inside the mesh, whose services the egress gateway '%s' would reach with its own identity; give this route matches with `gateways: [mesh]`", g.Name)))
@@ -70,6 +75,16 @@ func checkGatewayDestination(pass *analysis.Pass, vs *networkingv1.VirtualServic
 	if unknown {
 		pass.NotEvaluated(unknownGateways)
 	}
+}
+
+// isDeclaredFor reports whether a ServiceEntry of the route's own namespace declares a
+// destination for the gateway, under a policy that wants no list.
+func isDeclaredFor(pass *analysis.Pass, g *config.EgressGateway, h *hop) bool {
+	if pass.Policy.Unlisted == policy.DenyUnlisted {
+		return false
+	}
+	se := pass.Mesh.ServiceEntry(g.Namespace(), h.host)
+	return se != nil && se.GetNamespace() == h.namespace
 }
 
 // ownHosts returns the hosts that stand for themselves and what is below them.

@@ -4,14 +4,12 @@ package virtualservice
 
 import (
 	"fmt"
-	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/sallyport-dev/sallyport/rules/analysis"
-	"github.com/sallyport-dev/sallyport/rules/config"
 	"github.com/sallyport-dev/sallyport/rules/internal/host"
 )
 
@@ -54,7 +52,7 @@ func checkGatewayResolution(pass *analysis.Pass, vs *networkingv1.VirtualService
 			unknownGateway = unknownGateway || !ok
 			continue
 		}
-		se := pass.Mesh.ServiceEntry(namespaceOf(g), h.host)
+		se := pass.Mesh.ServiceEntry(g.Namespace(), h.host)
 		if se == nil {
 			se = pass.Mesh.ServiceEntry(h.namespace, h.host)
 		}
@@ -72,11 +70,4 @@ func checkGatewayResolution(pass *analysis.Pass, vs *networkingv1.VirtualService
 	if unknownHost {
 		pass.NotEvaluated("the ServiceEntries of the mesh are not known to tell how the hosts are resolved")
 	}
-}
-
-// namespaceOf returns the namespace of the gateway's pods.
-func namespaceOf(g *config.EgressGateway) string {
-	_, rest, _ := strings.Cut(g.Service, ".")
-	namespace, _, _ := strings.Cut(rest, ".")
-	return namespace
 }

@@ -10,7 +10,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/sallyport-dev/sallyport/rules/analysis"
+	"github.com/sallyport-dev/sallyport/rules/config"
 	"github.com/sallyport-dev/sallyport/rules/internal/host"
+	"github.com/sallyport-dev/sallyport/rules/internal/lift"
 	"github.com/sallyport-dev/sallyport/rules/internal/namespace"
 	"github.com/sallyport-dev/sallyport/rules/internal/route"
 	"github.com/sallyport-dev/sallyport/rules/internal/visibility"
@@ -32,24 +34,35 @@ of Services of other namespaces, in each of their forms ('ledger.payments',
 'ledger.payments.svc' and so on; of a name of two labels, if there is such a
 namespace); hosts of which another namespace has the oldest service entry that
 somebody sees together with the virtual service; and external hosts that nobody
-has declared, unless only platform namespaces see it. Delegates have no hosts, and
-platform namespaces are exempt.
+has declared, unless only platform namespaces see it. Where none but egress
+gateways' namespaces see it besides its own, hosts that the platform has declared
+are free too: the way through the gateway is everybody's.
+
+An egress gateway joins the routes that all namespaces bind to it for a host, so that
+each of them would get the requests of the others. Denied is therefore also a host
+for which a virtual service of another namespace is bound to the same gateway
+already, whatever sidecars do.
+
+Delegates have no hosts, and platform namespaces are exempt.
 
 Set exportTo: ['.'], or have the host's owner write the virtual service.`,
-	Reads: []*analysis.Kind{analysis.Namespace, analysis.ServiceEntry},
+	Reads: []*analysis.Kind{analysis.Namespace, analysis.ServiceEntry, analysis.VirtualService},
 	Run:   analysis.On(checkHostOwner),
 }
 
 func checkHostOwner(pass *analysis.Pass, vs *networkingv1.VirtualService) {
 	own := vs.GetNamespace()
 	seen := visibility.OfVirtualService(pass.Config, vs)
-	if !route.AppliesToMesh(vs) || !seen.Crosses(own) || pass.Config.IsPlatform(own) {
+	if !seen.Crosses(own) || pass.Config.IsPlatform(own) {
 		return
 	}
 	o := &ownership{pass: pass, vs: vs}
-	o.platformOnly = !seen.Public && !slices.ContainsFunc(seen.Namespaces, func(n string) bool { return n != own && !pass.Config.IsPlatform(n) })
+	o.platformOnly = o.onlyOthers(seen, pass.Config.IsPlatform)
+	o.gatewaysOnly = o.onlyOthers(seen, o.isGatewayNamespace)
 	for i, written := range vs.Spec.GetHosts() {
-		o.check(hostsPath.Index(i), written)
+		if !o.checkGateways(hostsPath.Index(i), written, seen) && route.AppliesToMesh(vs) {
+			o.check(hostsPath.Index(i), written)
+		}
 	}
 	if o.unknown {
 		pass.NotEvaluated("not all ServiceEntries and namespaces are known that say whose these hosts are")
@@ -60,10 +73,42 @@ type ownership struct {
 	pass *analysis.Pass
 	vs   *networkingv1.VirtualService
 	// platformOnly is set if besides the own namespace only those of the
-	// platform see the VirtualService.
-	platformOnly bool
+	// platform see the VirtualService, gatewaysOnly if only those of egress
+	// gateways do.
+	platformOnly, gatewaysOnly bool
 	// unknown is set if something could not be told.
 	unknown bool
+}
+
+// onlyOthers reports whether all who see the VirtualService, besides its own
+// namespace, are of one sort.
+func (o *ownership) onlyOthers(seen visibility.Scope, sort func(namespace string) bool) bool {
+	return !seen.Public && !slices.ContainsFunc(seen.Namespaces, func(n string) bool { return n != o.vs.GetNamespace() && !sort(n) })
+}
+
+func (o *ownership) isGatewayNamespace(namespace string) bool {
+	return slices.ContainsFunc(o.pass.Config.Mesh.EgressGateways, func(g config.EgressGateway) bool { return g.Namespace() == namespace })
+}
+
+// checkGateways looks for others who have bound the host to the same egress gateway,
+// and reports whether there are any.
+func (o *ownership) checkGateways(path *field.Path, written string, seen visibility.Scope) bool {
+	h := host.Expand(written, o.vs.GetNamespace(), o.pass.Config.Mesh.ClusterDomain)
+	for i := range o.pass.Config.Mesh.EgressGateways {
+		g := &o.pass.Config.Mesh.EgressGateways[i]
+		if !lift.IsBoundTo(g, o.vs) || !seen.Public && !slices.Contains(seen.Namespaces, g.Namespace()) {
+			continue
+		}
+		claims, complete := o.pass.Mesh.HostClaims(analysis.VirtualService, o.vs, h)
+		if other := lift.SharedGateway(o.pass.Config, g, o.vs.GetNamespace(), claims); other != nil {
+			o.pass.Report(field.Invalid(path, written, fmt.Sprintf(
+				"must not be led through the egress gateway '%s' by two namespaces, whose routes the gateway would join: VirtualService '%s/%s' does already; have one written for both",
+				g.Name, other.GetNamespace(), other.GetName())))
+			return true
+		}
+		o.unknown = o.unknown || !complete || !o.pass.Mesh.Complete(analysis.VirtualService)
+	}
+	return false
 }
 
 func (o *ownership) check(path *field.Path, written string) {
@@ -93,6 +138,7 @@ func (o *ownership) checkDeclared(path *field.Path, written, h string) {
 		}
 	}
 	switch {
+	case owner != nil && o.gatewaysOnly && o.pass.Config.IsPlatform(owner.GetNamespace()):
 	case owner != nil && owner.GetNamespace() != own:
 		o.pass.Report(field.Invalid(path, written, fmt.Sprintf(
 			"must not be a host of ServiceEntry '%s/%s' in a VirtualService that others see; set `exportTo: ['.']`, or have it written in that namespace",

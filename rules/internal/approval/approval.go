@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package virtualservice
+// Package approval tells which hosts a policy approves.
+package approval
 
 import (
 	"slices"
@@ -12,8 +13,18 @@ import (
 	"github.com/sallyport-dev/sallyport/rules/policy"
 )
 
-// isApproved reports whether allowed hosts of a policy, of those that accept
-// takes, approve a host on all of the ports.
+// Allowed reports whether hosts.allowed of a policy approves a host on all of the
+// ports.
+func Allowed(pol *policy.Policy, h string, ports []uint32) bool {
+	return isApproved(pol, h, ports, func(*policy.AllowedHost) bool { return true })
+}
+
+// Direct reports whether the policy lets a host be reached without the egress
+// gateway on all of the ports.
+func Direct(pol *policy.Policy, h string, ports []uint32) bool {
+	return isApproved(pol, h, ports, func(a *policy.AllowedHost) bool { return a.Direct })
+}
+
 func isApproved(pol *policy.Policy, h string, ports []uint32, accept func(*policy.AllowedHost) bool) bool {
 	named := false
 	rest := slices.Clone(ports)
@@ -31,13 +42,9 @@ func isApproved(pol *policy.Policy, h string, ports []uint32, accept func(*polic
 	return named && len(rest) == 0
 }
 
-func anyHost(*policy.AllowedHost) bool { return true }
-
-func isDirect(a *policy.AllowedHost) bool { return a.Direct }
-
-// portsOf returns the port of a destination; if it has none, those of its
+// Ports returns the port of a destination; if it has none, those of its
 // ServiceEntry, of which there may be none.
-func portsOf(d *networking.Destination, se *networkingv1.ServiceEntry) []uint32 {
+func Ports(d *networking.Destination, se *networkingv1.ServiceEntry) []uint32 {
 	if number := d.GetPort().GetNumber(); number != 0 {
 		return []uint32{number}
 	}
