@@ -61,7 +61,11 @@ func (e *evaluator) validate(ctx context.Context, req *admissionv1.AdmissionRequ
 	if err != nil {
 		return e.refuseUndecodable(req, pol, err)
 	}
-	res, err := e.check(req, obj, pol)
+	var res analysis.Result
+	err = patiently(ctx, func(await func()) error {
+		res, err = e.check(req, obj, pol, await)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -69,14 +73,14 @@ func (e *evaluator) validate(ctx context.Context, req *admissionv1.AdmissionRequ
 	return e.verdict(ctx, req, pol, &res), nil
 }
 
-func (e *evaluator) check(req *admissionv1.AdmissionRequest, obj analysis.Object, pol *policy.Policy) (analysis.Result, error) {
+func (e *evaluator) check(req *admissionv1.AdmissionRequest, obj analysis.Object, pol *policy.Policy, await func()) (analysis.Result, error) {
 	if obj.GetDeletionTimestamp() != nil && pol.ExistingViolations == policy.DenyExisting {
 		// Whoever finishes a deletion must be able to, whatever was there before.
 		lenient := *pol
 		lenient.ExistingViolations = policy.AllowExisting
 		pol = &lenient
 	}
-	in := analysis.Input{Object: obj, Policy: pol, Config: e.config, Mesh: e.mesh, Now: e.now()}
+	in := analysis.Input{Object: obj, Policy: pol, Config: e.config, Mesh: e.mesh, Now: e.now(), Await: await}
 	res := analysis.Check(e.suite, in)
 	if len(res.Findings) > 0 && len(req.OldObject.Raw) > 0 {
 		if old, err := decode(req, req.OldObject.Raw); err == nil {
@@ -159,7 +163,7 @@ func (e *evaluator) denies(pol *policy.Policy, req *admissionv1.AdmissionRequest
 
 // mutate answers a request to /mutate. It never refuses: what is wrong with the
 // object is for validate to say, which sees the final state.
-func (e *evaluator) mutate(_ context.Context, req *admissionv1.AdmissionRequest) (*answer, error) {
+func (e *evaluator) mutate(ctx context.Context, req *admissionv1.AdmissionRequest) (*answer, error) {
 	if !isWrite(req) || isUnchanged(req) {
 		return allow(), nil
 	}
@@ -167,25 +171,37 @@ func (e *evaluator) mutate(_ context.Context, req *admissionv1.AdmissionRequest)
 	if pol == nil {
 		return nil, unavailable("the policies are not known yet")
 	}
-	obj, err := decode(req, req.Object.Raw)
-	if _, ok := errors.AsType[*httpError](err); ok {
+	var injections []analysis.Injection
+	var notes []string
+	err := patiently(ctx, func(await func()) (err error) {
+		injections, notes, err = e.apply(req, pol, await)
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
-	if err != nil {
-		return allow(), nil //nolint:nilerr // what cannot be decoded is for validate to refuse
+	return e.patched(injections, notes)
+}
+
+// apply applies the mutators to the request's object, and returns what they have
+// changed and what they say about what they have not.
+func (e *evaluator) apply(req *admissionv1.AdmissionRequest, pol *policy.Policy, await func()) (injections []analysis.Injection, notes []string, err error) {
+	obj, err := decode(req, req.Object.Raw)
+	if _, ok := errors.AsType[*httpError](err); ok {
+		return nil, nil, err
 	}
-	if obj.GetDeletionTimestamp() != nil {
-		return allow(), nil
+	if err != nil || obj.GetDeletionTimestamp() != nil {
+		return nil, nil, nil //nolint:nilerr // what cannot be decoded is for validate to refuse
 	}
-	var notes []string
-	in := analysis.Input{Object: obj, Policy: pol, Config: e.config, Mesh: e.mesh, Now: e.now()}
-	in.Tell = func(m *analysis.Mutator, note string) { notes = append(notes, shorten(m.Name+": ", note)) }
-	injections, failure := analysis.Mutate(e.mutators, in)
+	injections, failure := analysis.Mutate(e.mutators, analysis.Input{
+		Object: obj, Policy: pol, Config: e.config, Mesh: e.mesh, Now: e.now(), Await: await,
+		Tell: func(m *analysis.Mutator, note string) { notes = append(notes, shorten(m.Name+": ", note)) },
+	})
 	if failure != nil {
 		e.metrics.panics.WithLabelValues(failure.Name).Inc()
-		return nil, failure
+		return nil, nil, failure
 	}
-	return e.patched(injections, notes)
+	return injections, notes, nil
 }
 
 func (e *evaluator) patched(injections []analysis.Injection, notes []string) (*answer, error) {

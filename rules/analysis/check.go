@@ -213,7 +213,8 @@ func runRule(c ruleCheck, obj Object, in *Input, res *Result) {
 		}
 	}()
 	pass := &Pass{
-		Rule: c.rule, Policy: in.Policy, Config: in.Config, Mesh: in.Mesh,
+		await: in.Await,
+		Rule:  c.rule, Policy: in.Policy, Config: in.Config, Mesh: in.Mesh,
 		obj: obj, findings: &res.Findings, notEvaluated: &res.NotEvaluated,
 	}
 	if obj == in.Object {

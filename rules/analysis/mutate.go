@@ -63,6 +63,7 @@ type Edit struct {
 	injections *[]Injection
 	summary    string
 	tell       func(*Mutator, string)
+	await      func()
 }
 
 // Set records that the mutator has set the field at path, which was absent
@@ -87,6 +88,10 @@ func (e *Edit) Summarize(summary string) { e.summary = summary }
 
 // Note says why the mutator leaves the object alone.
 func (e *Edit) Note(note string) { e.tell(e.Mutator, note) }
+
+// Await says that the mutator leaves the object alone only because the mesh does not
+// know an object that somebody may have created a moment ago.
+func (e *Edit) Await() { e.await() }
 
 func (e *Edit) record(op string, path *field.Path, value any) {
 	*e.injections = append(*e.injections, Injection{Mutator: e.Mutator, Op: op, Path: path, Value: value})
@@ -129,7 +134,7 @@ func Mutate(mutators []*Mutator, input Input) (injections []Injection, failure *
 
 func (a *Apply) mutate(m *Mutator, in *Input) []Injection {
 	var injections []Injection
-	edit := &Edit{Mutator: m, Policy: in.Policy, Config: in.Config, Mesh: in.Mesh, tell: in.Tell, injections: &injections}
+	edit := &Edit{Mutator: m, Policy: in.Policy, Config: in.Config, Mesh: in.Mesh, tell: in.Tell, await: in.Await, injections: &injections}
 	a.apply(edit, in.Object)
 	for i := range injections {
 		injections[i].Summary = edit.summary

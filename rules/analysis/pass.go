@@ -37,6 +37,9 @@ type Input struct {
 	// Tell is given what mutators say about objects that they leave alone, although
 	// users might expect otherwise. // optional
 	Tell func(m *Mutator, note string)
+	// Await is called when the outcome is what it is because the mesh does not know
+	// an object that somebody may have created a moment ago. // optional
+	Await func()
 }
 
 // An UnknownField is a field or a value of an object, as somebody wrote it, that
@@ -77,6 +80,9 @@ func (in *Input) withDefaults() Input {
 	}
 	if out.Tell == nil {
 		out.Tell = func(*Mutator, string) {}
+	}
+	if out.Await == nil {
+		out.Await = func() {}
 	}
 	return out
 }
@@ -165,6 +171,7 @@ type Pass struct {
 	// Unknown is what somebody wrote that the object does not have.
 	Unknown []UnknownField
 
+	await        func()
 	obj          Object
 	findings     *[]Finding
 	notEvaluated *[]NotEvaluated
@@ -186,6 +193,10 @@ func (p *Pass) ReportAs(severity Severity, err *field.Error) {
 		Severity: severity,
 	})
 }
+
+// Await says that there are findings only because the mesh does not know an object
+// that somebody may have created a moment ago.
+func (p *Pass) Await() { p.await() }
 
 // NotEvaluated records that the rule, or a part of it, could not tell. The
 // reason says what was not known, such as "no clusterCIDRs are configured".

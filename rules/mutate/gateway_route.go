@@ -73,7 +73,7 @@ func liftVirtualService(edit *analysis.Edit, vs *networkingv1.VirtualService) {
 	if !optout.Wants(edit.Policy, edit.Mutator.Name, vs) {
 		pol.Gateway.Mode = policy.ModeOff
 	}
-	draft, reason := lift.VirtualService(&lift.World{Policy: &pol, Config: edit.Config, Mesh: edit.Mesh}, vs, func(r *networking.HTTPRoute) {
+	draft, reason := lift.VirtualService(&lift.World{Policy: &pol, Config: edit.Config, Mesh: edit.Mesh, Await: edit.Await}, vs, func(r *networking.HTTPRoute) {
 		if optout.Wants(edit.Policy, timeout.Name, vs) {
 			fillTimeout(edit, vs, r)
 		}

@@ -126,6 +126,7 @@ func checkHostBypass(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 		case pass.Mesh.VirtualService(se.GetNamespace(), h) == nil && !pass.Mesh.Complete(analysis.VirtualService):
 			unknown = true
 		default:
+			pass.Await()
 			pass.ReportAs(severity, field.Invalid(path.Index(i), h, fmt.Sprintf(
 				"must not be reached by sidecars directly on %s; %s", strings.Join(direct, ", "), howToLead(pass))))
 		}

@@ -147,6 +147,7 @@ func (o *ownership) checkDeclared(path *field.Path, written, h string) {
 	case !complete, !o.pass.Mesh.Complete(analysis.ServiceEntry), !o.pass.Mesh.Complete(analysis.Namespace):
 		o.unknown = true
 	default:
+		o.pass.Await()
 		o.pass.Report(field.Invalid(path, written,
 			"must not be a host that nobody has declared, in a VirtualService that others see; set `exportTo: ['.']`, or declare it in a ServiceEntry"))
 	}

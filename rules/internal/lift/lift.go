@@ -47,6 +47,15 @@ type World struct {
 	Policy *policy.Policy
 	Config *config.Configuration
 	Mesh   analysis.Mesh
+	// Await is called if only an object is missing that may have been created a
+	// moment ago. // optional
+	Await func()
+}
+
+func (w *World) await() {
+	if w.Await != nil {
+		w.Await()
+	}
 }
 
 // Reads are the kinds of objects that are looked up in the mesh.

@@ -148,6 +148,7 @@ func (p *plan) findEntries() string {
 			return reason
 		}
 		if se == nil && p.Policy.Gateway.Mode != policy.ModeRequire {
+			p.await()
 			return fmt.Sprintf("no ServiceEntry declares '%s'; apply this again when there is one", h)
 		}
 		p.entries = append(p.entries, se)

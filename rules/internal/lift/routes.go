@@ -80,6 +80,7 @@ func (p *plan) checkDelegate(d *networking.Delegate) string {
 	to, _ := p.Mesh.Object(analysis.VirtualService, namespace, d.GetName()).(*networkingv1.VirtualService)
 	if to == nil {
 		if p.Mesh.Complete(analysis.VirtualService) {
+			p.await()
 			return fmt.Sprintf("there is no VirtualService '%s' to delegate to; apply this again when there is one", name)
 		}
 		return ""
@@ -207,6 +208,7 @@ func (p *plan) destinationFrom(namespace string, d *networking.Destination, list
 		return cmp.Or(number, listener), ""
 	}
 	if se == nil {
+		p.await()
 		return 0, fmt.Sprintf("no ServiceEntry declares '%s'; apply this again when there is one", h)
 	}
 	if number == 0 && len(se.Spec.GetPorts()) == 1 {
