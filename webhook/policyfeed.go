@@ -38,6 +38,8 @@ type PolicyFeed struct {
 	status *statusWriter
 	counts *prometheus.GaugeVec
 	log    logr.Logger
+	// compiled may be nil.
+	compiled func(*policy.Set)
 
 	// set is nil until all objects have been read once.
 	set     atomic.Pointer[policy.Set]
@@ -59,6 +61,8 @@ type PolicyFeedOptions struct {
 	Index *mesh.Index
 	// Events are told of objects that are not valid.
 	Events EventRecorder
+	// Compiled is told of policies that come into force. It must not block. // optional
+	Compiled func(*policy.Set)
 	// Registry gets the metrics.
 	Registry prometheus.Registerer
 	Log      logr.Logger
@@ -72,7 +76,7 @@ func NewPolicyFeed(opts PolicyFeedOptions) *PolicyFeed {
 	}, []string{"kind", "state"})
 	opts.Registry.MustRegister(counts)
 	return &PolicyFeed{
-		cache: opts.Cache, index: opts.Index, counts: counts, log: opts.Log,
+		cache: opts.Cache, index: opts.Index, counts: counts, log: opts.Log, compiled: opts.Compiled,
 		status:     &statusWriter{cache: opts.Cache, client: opts.Client, events: opts.Events, log: opts.Log, wake: make(chan struct{}, 1)},
 		changed:    make(chan struct{}, 1),
 		policies:   map[string]*v1alpha1.EgressPolicy{},
@@ -192,6 +196,9 @@ func (f *PolicyFeed) compile(ctx context.Context) error {
 			return fmt.Errorf("compile valid policies: %w", err)
 		}
 		f.set.Store(set)
+		if f.compiled != nil {
+			f.compiled(set)
+		}
 		f.versions = versions
 		f.log.V(1).Info("Compiled policies", "policies", len(f.policies), "exemptions", len(f.exemptions))
 	}

@@ -69,7 +69,7 @@ func inCluster(f *serveFlags, opts *webhook.Options) ([]task, error) {
 	if err != nil {
 		return nil, usageError(err)
 	}
-	tasks, err := watchCluster(restConfig, client, opts)
+	tasks, err := watchCluster(restConfig, client, f.webhooks, opts)
 	if err != nil {
 		return nil, &exitError{code: exitCluster, err: err}
 	}
@@ -79,7 +79,7 @@ func inCluster(f *serveFlags, opts *webhook.Options) ([]task, error) {
 }
 
 // watchCluster completes the options with what is read from the cluster.
-func watchCluster(restConfig *rest.Config, kubeClient kubernetes.Interface, opts *webhook.Options) ([]task, error) {
+func watchCluster(restConfig *rest.Config, kubeClient kubernetes.Interface, webhooks string, opts *webhook.Options) ([]task, error) {
 	cache, err := webhook.NewCache(restConfig)
 	if err != nil {
 		return nil, err
@@ -91,8 +91,9 @@ func watchCluster(restConfig *rest.Config, kubeClient kubernetes.Interface, opts
 	events := record.NewBroadcaster()
 	index := mesh.New(opts.Config)
 	objects := webhook.NewMeshFeed(cache, index, rules.Reads())
+	routes := webhook.NewRouteCondition(kubeClient, webhooks, opts.Log)
 	policies := webhook.NewPolicyFeed(webhook.PolicyFeedOptions{
-		Cache: cache, Client: statusClient, Index: index, Registry: opts.Registry, Log: opts.Log,
+		Cache: cache, Client: statusClient, Index: index, Compiled: routes.Set, Registry: opts.Registry, Log: opts.Log,
 		Events: events.NewRecorder(statusClient.Scheme(), corev1.EventSource{Component: "sallyport"}),
 	})
 	opts.Mesh, opts.Policies = index, policies
@@ -104,7 +105,7 @@ func watchCluster(restConfig *rest.Config, kubeClient kubernetes.Interface, opts
 		events.Shutdown()
 		return nil
 	}
-	return []task{cache.Start, objects.Run, policies.Run, recordEvents}, nil
+	return []task{cache.Start, objects.Run, policies.Run, routes.Run, recordEvents}, nil
 }
 
 // restConfig says how to reach the API server: as the kubeconfig file says, else

@@ -114,6 +114,14 @@ func (s *Set) For(namespace string, namespaceLabels map[string]string) *Policy {
 	return p
 }
 
+// LeadsRoutes reports whether a policy of any namespace has traffic led through a
+// gateway or a waypoint, or an exportTo filled in.
+func (s *Set) LeadsRoutes() bool {
+	return slices.ContainsFunc(s.parts, func(p *part) bool {
+		return p.gateway != nil && p.gateway.Mode != ModeOff || p.waypoint != nil && p.waypoint.Mode != ModeOff || len(p.defaults.ExportTo) > 0
+	})
+}
+
 // reserved returns the exclusive hosts of the parts that are not selected.
 func (s *Set) reserved(selected []*part) []ReservedHost {
 	var reserved []ReservedHost
