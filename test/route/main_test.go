@@ -189,9 +189,10 @@ type object struct {
 	Spec map[string]any `json:"spec"`
 }
 
-func (s space) get(kind, name string) object {
+// get returns the object that all tests call "api".
+func (s space) get(kind string) object {
 	s.Helper()
-	return s.parse(s.kubectl("", "get", kind, name, "-o", "json").stdout)
+	return s.parse(s.kubectl("", "get", kind, "api", "-o", "json").stdout)
 }
 
 func (s space) parse(text string) object {

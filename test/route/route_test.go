@@ -4,6 +4,7 @@ package route
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -67,10 +68,12 @@ func legs(o object) (all, mesh, gateway int) {
 	return all, mesh, gateway
 }
 
-func requireLed(t *testing.T, o object, routes int) {
+// requireLed requires that both routes are led, and that of TLS, with a leg for each
+// protocol in front.
+func requireLed(t *testing.T, o object) {
 	t.Helper()
 	all, mesh, gateway := legs(o)
-	require.Equal(t, []int{routes + 2, 2, routes}, []int{all, mesh, gateway}, "%v", o.Spec)
+	require.Equal(t, []int{5, 2, 3}, []int{all, mesh, gateway}, "%v", o.Spec)
 	require.Equal(t, []any{"mesh", "istio-egress/egress"}, o.Spec["gateways"])
 	require.Equal(t, []any{".", "istio-egress"}, o.Spec["exportTo"])
 }
@@ -89,11 +92,11 @@ func TestOneFile(t *testing.T) {
 	s := newSpace(t, "inject")
 	out := s.kubectl(both("one-file.example.com"), "apply", "-f", "-")
 	require.Contains(t, out.stderr, "mutate/gateway-route: leads the routes through the egress gateway 'default'")
-	o := s.get("virtualservice", "api")
-	requireLed(t, o, 3)
+	o := s.get("virtualservice")
+	requireLed(t, o)
 	require.Contains(t, fmt.Sprint(o.Spec["http"]), "timeout:2500ms", "the user's spelling is kept")
 	require.Contains(t, fmt.Sprint(o.Spec["http"]), "timeout:16s", "the mesh waits longer than the gateway, whose routes have the default of 15s")
-	require.Equal(t, []any{".", "istio-egress"}, s.get("serviceentry", "api").Spec["exportTo"])
+	require.Equal(t, []any{".", "istio-egress"}, s.get("serviceentry").Spec["exportTo"])
 }
 
 // TestApply: whoever applies the original again, by whatever way, changes nothing.
@@ -106,12 +109,12 @@ func TestApply(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newSpace(t, "inject")
 			host := name + ".example.com"
-			s.kubectl(both(host), "apply", "-f", "-", "--server-side="+fmt.Sprint(name == "server-side"))
-			before := s.get("virtualservice", "api")
-			requireLed(t, before, 3)
+			s.kubectl(both(host), "apply", "-f", "-", "--server-side="+strconv.FormatBool(name == "server-side"))
+			before := s.get("virtualservice")
+			requireLed(t, before)
 			for range 3 {
 				s.kubectl(fmt.Sprintf(routes, host), append(args, "-f", "-")...)
-				after := s.get("virtualservice", "api")
+				after := s.get("virtualservice")
 				require.Equal(t, before.Spec, after.Spec)
 				require.Equal(t, before.Metadata.Generation, after.Metadata.Generation, "no new generation")
 			}
@@ -139,12 +142,12 @@ func TestEdit(t *testing.T) {
 	s.kubectl(both("edit.example.com"), "apply", "-f", "-")
 	changed := strings.Replace(fmt.Sprintf(routes, "edit.example.com"), "/v2", "/v3", 1)
 	s.kubectl(changed, "apply", "-f", "-")
-	o := s.get("virtualservice", "api")
-	requireLed(t, o, 3)
+	o := s.get("virtualservice")
+	requireLed(t, o)
 	require.Contains(t, fmt.Sprint(o.Spec["http"]), "/v3")
 	require.NotContains(t, fmt.Sprint(o.Spec["http"]), "/v2")
 	s.kubectl("", "patch", "virtualservice", "api", "--type=json", "-p", `[{"op":"remove","path":"/spec/tls"}]`)
-	requireLed(t, s.get("virtualservice", "api"), 3)
+	requireLed(t, s.get("virtualservice"))
 }
 
 // TestOptOut: the annotation takes everything away again, and so does the end of the
@@ -152,15 +155,15 @@ func TestEdit(t *testing.T) {
 func TestOptOut(t *testing.T) {
 	s := newSpace(t, "inject")
 	s.kubectl(both("opt-out.example.com"), "apply", "-f", "-")
-	requireLed(t, s.get("virtualservice", "api"), 3)
+	requireLed(t, s.get("virtualservice"))
 	out := s.kubectl("", "annotate", "virtualservice", "api", "sallyport.dev/inject=none")
 	require.Contains(t, out.stderr, "no longer leads the routes through an egress gateway")
-	requireNotLed(t, s.get("virtualservice", "api"))
+	requireNotLed(t, s.get("virtualservice"))
 	s.kubectl("", "annotate", "virtualservice", "api", "sallyport.dev/inject-")
-	requireLed(t, s.get("virtualservice", "api"), 3)
+	requireLed(t, s.get("virtualservice"))
 	s.setPolicy("none")
 	s.kubectl("", "label", "virtualservice", "api", "touched=yes")
-	requireNotLed(t, s.get("virtualservice", "api"))
+	requireNotLed(t, s.get("virtualservice"))
 }
 
 // TestNotLed: what cannot be led says why, and is refused where it must be.
@@ -170,11 +173,11 @@ func TestNotLed(t *testing.T) {
 	out := s.kubectl(strings.Replace(wildcard, "hosts:", "exportTo: ['.']\n  hosts:", 1), "create", "-f", "-")
 	require.Contains(t, out.stderr, "Warning: mutate/gateway-route: not led through the egress gateway: '*.wild.example.com' is a wildcard")
 	s.kubectl(both("not-led.example.com"), "apply", "-f", "-")
-	requireLed(t, s.get("virtualservice", "api"), 3)
+	requireLed(t, s.get("virtualservice"))
 	labels := strings.Replace(fmt.Sprintf(routes, "not-led.example.com"), "- uri: {prefix: /v1}", "- sourceLabels: {app: web}", 1)
 	out = s.kubectl(labels, "apply", "-f", "-")
 	require.Contains(t, out.stderr, "a match has `sourceLabels`")
-	requireNotLed(t, s.get("virtualservice", "api"))
+	requireNotLed(t, s.get("virtualservice"))
 
 	s.setPolicy("require")
 	require.Contains(t, s.refused(strings.Replace(labels, "name: api", "name: other", 1), "create", "-f", "-"), "cannot be led through the egress gateway 'default' for them, since")
@@ -188,9 +191,9 @@ func TestRequire(t *testing.T) {
 	message := s.refused(fmt.Sprintf(entry, host), "create", "-f", "-")
 	require.Contains(t, message, "first create a VirtualService with routes for it")
 	s.kubectl(fmt.Sprintf(routes, host)+"---"+fmt.Sprintf(entry, host), "apply", "-f", "-")
-	requireLed(t, s.get("virtualservice", "api"), 3)
+	requireLed(t, s.get("virtualservice"))
 	s.kubectl("", "annotate", "virtualservice", "api", "sallyport.dev/inject=none")
-	requireLed(t, s.get("virtualservice", "api"), 3)
+	requireLed(t, s.get("virtualservice"))
 	s.kubectl(both(host), "apply", "-f", "-")
 	s.kubectl(both(host), "diff", "-f", "-")
 }
@@ -200,11 +203,11 @@ func TestRequire(t *testing.T) {
 func TestSharedGateway(t *testing.T) {
 	first := newSpace(t, "inject")
 	first.kubectl(both("shared.example.com"), "apply", "-f", "-")
-	requireLed(t, first.get("virtualservice", "api"), 3)
+	requireLed(t, first.get("virtualservice"))
 	t.Run("second", func(t *testing.T) {
 		second := newSpace(t, "inject")
 		second.kubectl(strings.Replace(both("shared.example.com"), "  http:", "  exportTo: ['.']\n  http:", 1), "apply", "-f", "-")
-		requireNotLed(t, second.get("virtualservice", "api"))
+		requireNotLed(t, second.get("virtualservice"))
 		byHand := strings.Replace(fmt.Sprintf(routes, "shared.example.com"), "  http:", "  gateways: [istio-egress/egress]\n  exportTo: [istio-egress]\n  http:", 1)
 		require.Contains(t, second.refused(strings.Replace(byHand, "name: api", "name: hijack", 1), "create", "-f", "-"), "by two namespaces")
 	})
