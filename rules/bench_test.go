@@ -17,6 +17,7 @@ import (
 	"github.com/sallyport-dev/sallyport/rules/analysis"
 	"github.com/sallyport-dev/sallyport/rules/config"
 	"github.com/sallyport-dev/sallyport/rules/mesh"
+	"github.com/sallyport-dev/sallyport/rules/policy"
 )
 
 // BenchmarkCheck runs all rules over one object, in meshes of different sizes. Its
@@ -27,7 +28,7 @@ func BenchmarkCheck(b *testing.B) {
 		b.Fatal(err)
 	}
 	for _, size := range []int{100, 1_000, 10_000, 100_000} {
-		index := meshOf(size)
+		index := meshOf(config.Default(), size)
 		for name, obj := range map[string]analysis.Object{
 			"ServiceEntry":   serviceEntry(7),
 			"VirtualService": virtualService(7),
@@ -46,12 +47,60 @@ func BenchmarkCheck(b *testing.B) {
 	}
 }
 
+// BenchmarkGatewayRoute leads two routes through the egress gateway, with the timeouts
+// and retries that there are, and finds that there is nothing to do for those that
+// are led. The first includes the copy of the object.
+func BenchmarkGatewayRoute(b *testing.B) {
+	conf := *config.Default()
+	conf.Mesh.EgressGateways = []config.EgressGateway{{
+		Name: "default", Gateway: "istio-egress/egress", Service: "egress.istio-egress.svc.cluster.local",
+		Selector: map[string]string{"istio": "egressgateway"}, Ports: config.GatewayPorts{HTTP: 80, TLS: 443},
+	}}
+	pol := *policy.Default()
+	pol.Gateway = policy.Route{Mode: policy.ModeInject, Name: "default"}
+	for _, size := range []int{100, 1_000, 10_000, 100_000} {
+		index := meshOf(&conf, size)
+		index.Set(egressGateway())
+		mutate := func(b *testing.B, vs *networkingv1.VirtualService, want int) {
+			b.Helper()
+			injections, failure := analysis.Mutate(Mutators, analysis.Input{Object: vs, Policy: &pol, Config: &conf, Mesh: index})
+			if failure != nil || len(injections) != want {
+				b.Fatal(failure, injections)
+			}
+		}
+		original := virtualService(7)
+		led := original.DeepCopy()
+		mutate(b, led, 9)
+		b.Run("original/"+strconv.Itoa(size), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				mutate(b, original.DeepCopy(), 9)
+			}
+		})
+		b.Run("led/"+strconv.Itoa(size), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				mutate(b, led, 0)
+			}
+		})
+	}
+}
+
+func egressGateway() *networkingv1.Gateway {
+	gw := &networkingv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: "istio-egress", Name: "egress"}}
+	gw.Spec.Servers = []*networking.Server{
+		{Port: &networking.Port{Number: 80, Protocol: "HTTP"}, Hosts: []string{"*"}},
+		{Port: &networking.Port{Number: 443, Protocol: "TLS"}, Tls: &networking.ServerTLSSettings{Mode: networking.ServerTLSSettings_PASSTHROUGH}, Hosts: []string{"*"}},
+	}
+	return gw
+}
+
 // BenchmarkBuild builds a whole index, and changes one object in it.
 func BenchmarkBuild(b *testing.B) {
 	for _, size := range []int{100, 1_000, 10_000, 100_000} {
 		b.Run(strconv.Itoa(size), func(b *testing.B) {
 			for b.Loop() {
-				meshOf(size)
+				meshOf(config.Default(), size)
 			}
 			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/float64(2*size), "µs/object")
 		})
@@ -61,8 +110,8 @@ func BenchmarkBuild(b *testing.B) {
 // meshOf returns an index of n ServiceEntries, each with a VirtualService, ten to
 // a namespace. A tenth are wildcards, a tenth have a host that each namespace
 // declares for itself, and a tenth have TCP ports with addresses.
-func meshOf(n int) *mesh.Index {
-	index := mesh.New(config.Default())
+func meshOf(conf *config.Configuration, n int) *mesh.Index {
+	index := mesh.New(conf)
 	for i := range n {
 		index.Set(serviceEntry(i))
 		index.Set(virtualService(i))
