@@ -128,7 +128,7 @@ func checkHostBypass(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 		default:
 			pass.Await()
 			pass.ReportAs(severity, field.Invalid(path.Index(i), h, fmt.Sprintf(
-				"must not be reached by sidecars directly on %s; %s", strings.Join(direct, ", "), howToLead(pass))))
+				"must not be reached by sidecars directly on %s; %s", strings.Join(direct, ", "), howToLead(pass, se.GetNamespace(), h))))
 		}
 	}
 	if unknown {
@@ -136,16 +136,22 @@ func checkHostBypass(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 	}
 }
 
-// howToLead says what to do for a host that no routes lead through the gateway.
-func howToLead(pass *analysis.Pass) string {
-	if pass.Policy.Gateway.Mode == policy.ModeOff {
+// howToLead says what to do for a host, some port of which no routes lead through the
+// gateway.
+func howToLead(pass *analysis.Pass, namespace, h string) string {
+	vs := pass.Mesh.VirtualService(namespace, h)
+	switch mode := pass.Policy.Gateway.Mode; {
+	case mode == policy.ModeOff:
 		return "first create a VirtualService that leads these ports to " + gatewayToUse(pass)
+	case vs == nil && mode == policy.ModeInject:
+		return fmt.Sprintf("create a VirtualService with routes for it, which are led through the egress gateway '%s' then", pass.Policy.Gateway.Name)
+	case vs == nil:
+		return fmt.Sprintf("first create a VirtualService with routes for it, which are led through the egress gateway '%s' then", pass.Policy.Gateway.Name)
+	case mode == policy.ModeInject:
+		return fmt.Sprintf("apply VirtualService '%s/%s' again, whose routes are led through the egress gateway '%s' then, or which says why not", vs.GetNamespace(), vs.GetName(), pass.Policy.Gateway.Name)
+	default:
+		return fmt.Sprintf("VirtualService '%s/%s' must lead these ports through the egress gateway '%s' first; add routes for them to it, or leave these ports away", vs.GetNamespace(), vs.GetName(), pass.Policy.Gateway.Name)
 	}
-	first := ""
-	if pass.Policy.Gateway.Mode == policy.ModeRequire {
-		first = "first "
-	}
-	return fmt.Sprintf("%screate a VirtualService with routes for it, which are led through the egress gateway '%s' then", first, pass.Policy.Gateway.Name)
 }
 
 // gatewayToUse says which egress gateway the policy wants, and where it is.
