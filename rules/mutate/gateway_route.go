@@ -34,7 +34,9 @@ VirtualService gets its own namespace and the gateway's.
 
 Whatever an earlier application added is taken away first, so that applying the
 original again, by whatever tool, comes to the same. Where there is no such policy
-any more, the next write takes it away for good.
+any more, the next write takes it away for good. Routes that a team has bound to the
+gateway by hand, one for the mesh to its Service and others for the gateway, are led
+in the same way, which completes what is missing; those stay when the policy goes.
 
 Left as they are, with the reason in a warning of virtualservice/gateway-bypass, or
 in its denial where the mode is Require: VirtualServices for wildcards, for hosts
@@ -95,7 +97,7 @@ func liftVirtualService(edit *analysis.Edit, vs *networkingv1.VirtualService) {
 	spec := &vs.Spec
 	spec.Http, spec.Tls, spec.Tcp = draft.Spec.GetHttp(), draft.Spec.GetTls(), draft.Spec.GetTcp()
 	spec.Gateways, spec.ExportTo = draft.Spec.GetGateways(), draft.Spec.GetExportTo()
-	mark(edit, vs, draft.Lifted)
+	mark(edit, vs, draft.Mark)
 	if draft.Lifted {
 		edit.Summarize(fmt.Sprintf("leads the routes through the egress gateway '%s'", draft.Gateway.Name))
 	} else {
@@ -104,15 +106,15 @@ func liftVirtualService(edit *analysis.Edit, vs *networkingv1.VirtualService) {
 }
 
 // mark sets or removes the annotation that tells that the object was lifted.
-func mark(edit *analysis.Edit, vs *networkingv1.VirtualService, lifted bool) {
+func mark(edit *analysis.Edit, vs *networkingv1.VirtualService, want string) {
 	value, ok := vs.Annotations[lift.Annotation]
 	switch {
-	case lifted && value != lift.Version:
-		vs.Annotations = setKey(edit, annotationsPath, vs.Annotations, lift.Annotation, lift.Version)
-	case !lifted && ok && len(vs.Annotations) == 1:
+	case want != "" && value != want:
+		vs.Annotations = setKey(edit, annotationsPath, vs.Annotations, lift.Annotation, want)
+	case want == "" && ok && len(vs.Annotations) == 1:
 		vs.Annotations = nil
 		edit.Remove(annotationsPath)
-	case !lifted && ok:
+	case want == "" && ok:
 		delete(vs.Annotations, lift.Annotation)
 		edit.Remove(annotationsPath.Key(lift.Annotation))
 	}

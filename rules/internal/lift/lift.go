@@ -33,8 +33,10 @@ const (
 	// Annotation tells that an object was lifted: of routes without names nothing
 	// else tells it from one that somebody wrote so.
 	Annotation = "sallyport.dev/injected"
-	// Version is the value of [Annotation].
+	// Version is the value of [Annotation], and ByHand that of one that was bound to
+	// the gateway by hand before. Such routes are not taken away again.
 	Version = "v1"
+	ByHand  = "by-hand"
 	// NamePrefix begins the names of all HTTP routes that are added.
 	NamePrefix = "sallyport-"
 
@@ -91,6 +93,8 @@ type Draft struct {
 	// Lifted is set if the routes are led through Gateway.
 	Lifted  bool
 	Gateway *config.EgressGateway
+	// Mark is the value of [Annotation] that the object shall have, or empty.
+	Mark string
 
 	// http and tls are the ports of legs for the mesh that were there; 0 if none was.
 	http, tls uint32
@@ -109,7 +113,7 @@ func VirtualService(w *World, vs *networkingv1.VirtualService, fill func(*networ
 		}
 		reason = p.reason
 	}
-	if isMarked(w.Config, vs) {
+	if originOf(w.Config, vs) == lifted {
 		return strip(w.Config, vs), reason
 	}
 	return nil, reason
@@ -131,7 +135,10 @@ func (p *plan) lift(fill func(*networking.HTTPRoute)) *Draft {
 	p.liftTCP()
 	p.draft.Spec.Gateways = p.gateways()
 	p.draft.Spec.ExportTo = p.exportTo
-	p.draft.Lifted, p.draft.Gateway = true, p.gateway
+	p.draft.Lifted, p.draft.Gateway, p.draft.Mark = true, p.gateway, Version
+	if p.origin == byHand {
+		p.draft.Mark = ByHand
+	}
 	return p.draft
 }
 

@@ -25,6 +25,7 @@ type plan struct {
 	gateway *config.EgressGateway
 	vs      *networkingv1.VirtualService
 	draft   *Draft
+	origin  origin
 	// concerned is set if the VirtualService leads out of the mesh.
 	concerned bool
 	// reason says why it cannot be led through the gateway; empty if it can be.
@@ -49,10 +50,10 @@ func newPlan(w *World, g *config.EgressGateway, vs *networkingv1.VirtualService)
 	if !route.AppliesToMesh(vs) || w.isAmbient(vs.GetNamespace()) {
 		return p
 	}
-	if isMarked(w.Config, vs) || isHalfBound(w.Config, vs) {
-		p.draft = strip(w.Config, vs)
-	} else {
+	if p.origin = originOf(w.Config, vs); p.origin == unbound {
 		p.draft = unmarked(vs)
+	} else {
+		p.draft = strip(w.Config, vs)
 	}
 	p.exportTo = p.exports()
 	if p.exportTo == nil || !p.leadsOut() {
@@ -118,15 +119,15 @@ func (p *plan) isOutside(d *networking.Destination) bool {
 	return external && !approval.Direct(p.Policy, h, approval.Ports(d, se))
 }
 
-// byHand is why nothing is led where somebody has begun to.
-const byHand = "matches have `gateways`, so that the routes are bound by hand; bind all of them, or remove `gateways` everywhere"
+// partly is why nothing is led where somebody has begun to.
+const partly = "some matches have `gateways`, so that the routes are bound by hand in part; bind all of them, or remove `gateways` everywhere"
 
 func (p *plan) checkGateways() string {
 	for _, g := range p.draft.Spec.GetGateways() {
 		switch {
 		case g == route.Mesh:
 		case isBound(p.Config, p.vs, []string{g}):
-			return byHand
+			return partly
 		default:
 			return fmt.Sprintf("`gateways` has '%s' besides 'mesh'; write a VirtualService for each", g)
 		}

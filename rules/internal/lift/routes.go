@@ -58,7 +58,7 @@ func (p *plan) checkHTTP(r *networking.HTTPRoute) string {
 func checkHTTPMatch(m *networking.HTTPMatchRequest, number uint32) string {
 	switch {
 	case len(m.GetGateways()) > 0:
-		return byHand
+		return partly
 	case len(m.GetSourceLabels()) > 0, m.GetSourceNamespace() != "":
 		return "a match has `sourceLabels` or `sourceNamespace`, which a gateway would compare with its own; remove them"
 	case m.GetScheme() != nil:
@@ -135,7 +135,7 @@ func (p *plan) checkL4(matches []l4Match, to []*networking.Destination, number u
 	for _, m := range matches {
 		switch {
 		case len(m.gateways) > 0:
-			return byHand
+			return partly
 		case m.source:
 			return "a match is on the source of connections, which for a gateway is the sidecar; remove it"
 		case len(m.subnets) > 0:

@@ -3,6 +3,7 @@
 package lift
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -15,14 +16,6 @@ import (
 	"github.com/sallyport-dev/sallyport/rules/internal/route"
 )
 
-// isMarked reports whether a VirtualService was lifted.
-func isMarked(c *config.Configuration, vs *networkingv1.VirtualService) bool {
-	if _, ok := vs.GetAnnotations()[Annotation]; ok {
-		return true
-	}
-	return slices.ContainsFunc(vs.Spec.GetHttp(), func(r *networking.HTTPRoute) bool { return isNamedLeg(r) || isGenerated(c, vs, r) })
-}
-
 func isNamedLeg(r *networking.HTTPRoute) bool {
 	return strings.HasPrefix(r.GetName(), meshLegPrefix) && onlyForMesh(r.GetMatch())
 }
@@ -30,18 +23,6 @@ func isNamedLeg(r *networking.HTTPRoute) bool {
 func isGenerated(c *config.Configuration, vs *networkingv1.VirtualService, r *networking.HTTPRoute) bool {
 	return strings.HasPrefix(r.GetName(), generatedPrefix) && len(r.GetMatch()) > 0 &&
 		!slices.ContainsFunc(r.GetMatch(), func(m *networking.HTTPMatchRequest) bool { return !isBound(c, vs, m.GetGateways()) })
-}
-
-// isHalfBound reports whether a VirtualService is bound to the mesh and an egress
-// gateway, and none of its routes says to which: what is left of a lifted one whose
-// routes were written over.
-func isHalfBound(c *config.Configuration, vs *networkingv1.VirtualService) bool {
-	gateways := vs.Spec.GetGateways()
-	return slices.Contains(gateways, route.Mesh) &&
-		slices.ContainsFunc(gateways, func(g string) bool { return isBound(c, vs, []string{g}) }) &&
-		!slices.ContainsFunc(vs.Spec.GetHttp(), func(r *networking.HTTPRoute) bool { return namesGateways(r.GetMatch()) }) &&
-		!slices.ContainsFunc(vs.Spec.GetTls(), func(r *networking.TLSRoute) bool { return namesGateways(r.GetMatch()) }) &&
-		!slices.ContainsFunc(vs.Spec.GetTcp(), func(r *networking.TCPRoute) bool { return namesGateways(r.GetMatch()) })
 }
 
 type match interface{ GetGateways() []string }
@@ -102,8 +83,11 @@ func (s *stripper) http() {
 			continue
 		}
 		for _, m := range r.GetMatch() {
-			if isBound(s.config, s.vs, m.GetGateways()) {
+			switch {
+			case isBound(s.config, s.vs, m.GetGateways()):
 				m.Gateways, m.Port = nil, 0
+			case isMesh(m.GetGateways()):
+				m.Gateways = nil // as it is without
 			}
 		}
 		if len(r.GetMatch()) == 1 && proto.Size(r.GetMatch()[0]) == 0 {
@@ -170,14 +154,23 @@ func (s *stripper) leadsToGateway(to []*networking.Destination) bool {
 	if len(to) != 1 {
 		return false
 	}
-	h := host.Expand(to[0].GetHost(), s.vs.GetNamespace(), s.config.Mesh.ClusterDomain)
-	return slices.ContainsFunc(s.config.Mesh.EgressGateways, func(g config.EgressGateway) bool { return g.Service == h })
+	return meansGateway(s.config, s.vs, to[0])
+}
+
+// meansGateway reports whether a destination is the Service of a configured egress
+// gateway, also in a short form that does not lead there from the namespace.
+func meansGateway(c *config.Configuration, vs *networkingv1.VirtualService, to *networking.Destination) bool {
+	written := host.Normal(to.GetHost())
+	full := host.Expand(written, vs.GetNamespace(), c.Mesh.ClusterDomain)
+	return slices.ContainsFunc(c.Mesh.EgressGateways, func(g config.EgressGateway) bool {
+		return g.Service == full || written != "" && strings.HasPrefix(g.Service, written+".")
+	})
 }
 
 // dropIdentities takes away the TLS routes, or the TCP routes, if all of them do
 // what happens without them: they were generated, or are again.
 func (d *Draft) dropIdentities() {
-	if !slices.ContainsFunc(d.Spec.GetTls(), func(r *networking.TLSRoute) bool { return tlsIdentity(r) == "" }) {
+	if !slices.ContainsFunc(d.Spec.GetTls(), func(r *networking.TLSRoute) bool { return !d.isTLSIdentity(r) }) {
 		d.Spec.Tls, d.TLS = nil, nil
 	}
 	if !slices.ContainsFunc(d.Spec.GetTcp(), func(r *networking.TCPRoute) bool { return !isTCPIdentity(d.Spec.GetHosts(), r) }) {
@@ -185,19 +178,17 @@ func (d *Draft) dropIdentities() {
 	}
 }
 
-// tlsIdentity returns the host of a TLS route that leads one server name to the
-// host of that name and does nothing else, or "".
-func tlsIdentity(r *networking.TLSRoute) string {
+// isTLSIdentity reports whether a TLS route leads one server name to the host of that
+// name, on the port that clients use, and does nothing else.
+func (d *Draft) isTLSIdentity(r *networking.TLSRoute) bool {
 	if len(r.GetMatch()) != 1 || len(r.GetRoute()) != 1 || len(r.GetMatch()[0].GetSniHosts()) != 1 {
-		return ""
+		return false
 	}
-	sni := r.GetMatch()[0].GetSniHosts()[0]
-	only := &networking.TLSMatchAttributes{SniHosts: []string{sni}, Port: r.GetMatch()[0].GetPort()}
-	d := r.GetRoute()[0].GetDestination()
-	if !proto.Equal(only, r.GetMatch()[0]) || d.GetSubset() != "" || host.Normal(sni) != host.Normal(d.GetHost()) {
-		return ""
-	}
-	return host.Normal(sni)
+	m, to := r.GetMatch()[0], r.GetRoute()[0].GetDestination()
+	only := &networking.TLSMatchAttributes{SniHosts: m.GetSniHosts(), Port: m.GetPort()}
+	number := to.GetPort().GetNumber()
+	return proto.Equal(only, m) && to.GetSubset() == "" && host.Normal(m.GetSniHosts()[0]) == host.Normal(to.GetHost()) &&
+		(number == 0 || number == cmp.Or(m.GetPort(), d.tls))
 }
 
 // isTCPIdentity reports whether a TCP route leads one port of the only host to that
