@@ -9,6 +9,7 @@ import (
 
 	"github.com/sallyport-dev/sallyport/rules/analysis"
 	"github.com/sallyport-dev/sallyport/rules/authorizationpolicy"
+	"github.com/sallyport-dev/sallyport/rules/destinationrule"
 	"github.com/sallyport-dev/sallyport/rules/egress"
 	"github.com/sallyport-dev/sallyport/rules/mutate"
 	"github.com/sallyport-dev/sallyport/rules/serviceentry"
@@ -20,6 +21,7 @@ var All = slices.Concat(
 	egress.Rules,
 	serviceentry.Rules,
 	virtualservice.Rules,
+	destinationrule.Rules,
 	authorizationpolicy.Rules,
 )
 

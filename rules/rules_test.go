@@ -16,7 +16,7 @@ import (
 
 func TestAll(t *testing.T) {
 	require.NoError(t, analysis.Validate(All))
-	require.Len(t, All, 48)
+	require.Len(t, All, 49)
 	var kinds []string
 	for _, k := range Reads() {
 		kinds = append(kinds, k.Kind)

@@ -247,8 +247,14 @@ func (p *plan) checkTLS(se *networkingv1.ServiceEntry, h string, sp *networking.
 }
 
 func beginsTLS(dr *networkingv1.DestinationRule, number uint32) bool {
+	mode := tlsMode(dr, number)
+	return mode == networking.ClientTLSSettings_SIMPLE || mode == networking.ClientTLSSettings_MUTUAL
+}
+
+// tlsMode returns what a DestinationRule, which may be nil, says of a port.
+func tlsMode(dr *networkingv1.DestinationRule, number uint32) networking.ClientTLSSettings_TLSmode {
 	if dr == nil {
-		return false
+		return networking.ClientTLSSettings_DISABLE
 	}
 	settings := dr.Spec.GetTrafficPolicy().GetTls()
 	for _, l := range dr.Spec.GetTrafficPolicy().GetPortLevelSettings() {
@@ -256,8 +262,7 @@ func beginsTLS(dr *networkingv1.DestinationRule, number uint32) bool {
 			settings = l.GetTls()
 		}
 	}
-	mode := settings.GetMode()
-	return mode == networking.ClientTLSSettings_SIMPLE || mode == networking.ClientTLSSettings_MUTUAL
+	return settings.GetMode()
 }
 
 // destinationsOf yields all destinations of the routes, mirrors included.

@@ -46,13 +46,29 @@ func (p *plan) checkServer(name string, number uint32, hosts []string, kind stri
 		return ""
 	}
 	for _, h := range hosts {
-		if !slices.ContainsFunc(gw.Spec.GetServers(), func(s *networking.Server) bool {
+		i := slices.IndexFunc(gw.Spec.GetServers(), func(s *networking.Server) bool {
 			return s.GetPort().GetNumber() == number && serves(s) && p.admits(gw, s, host.Normal(h))
-		}) {
+		})
+		if i < 0 {
 			return fmt.Sprintf("Gateway '%s' has no server on port %d %s that takes '%s' from this namespace; ask the platform team", name, number, kind, h)
+		}
+		if gw.Spec.GetServers()[i].GetTls().GetMode() == networking.ServerTLSSettings_ISTIO_MUTUAL && !p.speaksMutualTLS(number) {
+			return fmt.Sprintf("Gateway '%s' expects mutual TLS on port %d, and no DestinationRule has sidecars of this namespace speak it; ask the platform team", name, number)
 		}
 	}
 	return ""
+}
+
+// speaksMutualTLS reports whether the sidecars of the namespace speak mutual TLS to a
+// port of the gateway's Service, if that is known. Istio does not choose it by itself
+// for gateways (istio.io/istio v1.31, manifests/charts/istio-control/istio-discovery,
+// files/gateway-injection-template.yaml has no label security.istio.io/tlsMode).
+func (p *plan) speaksMutualTLS(number uint32) bool {
+	dr := p.Mesh.DestinationRule(p.vs.GetNamespace(), p.gateway.Service, p.gateway.Namespace())
+	if dr == nil {
+		return !p.Mesh.Complete(analysis.DestinationRule)
+	}
+	return tlsMode(dr, number) == networking.ClientTLSSettings_ISTIO_MUTUAL
 }
 
 func servesHTTP(s *networking.Server) bool {
