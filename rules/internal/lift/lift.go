@@ -114,7 +114,9 @@ func VirtualService(w *World, vs *networkingv1.VirtualService, fill func(*networ
 		reason = p.reason
 	}
 	if originOf(w.Config, vs) == lifted {
-		return strip(w.Config, vs), reason
+		d := strip(w.Config, vs)
+		d.dropIdentities(d.tls)
+		return d, reason
 	}
 	return nil, reason
 }

@@ -78,9 +78,6 @@ func unmarked(vs *networkingv1.VirtualService) *Draft {
 			}
 		}
 	}
-	if !namesAnyGateways(d.Spec) {
-		d.dropIdentities()
-	}
 	return d
 }
 
@@ -90,11 +87,6 @@ func indices(n int) []int {
 		list[i] = i
 	}
 	return list
-}
-
-func namesAnyGateways(spec *networking.VirtualService) bool {
-	return slices.ContainsFunc(spec.GetTls(), func(r *networking.TLSRoute) bool { return namesGateways(r.GetMatch()) }) ||
-		slices.ContainsFunc(spec.GetTcp(), func(r *networking.TCPRoute) bool { return namesGateways(r.GetMatch()) })
 }
 
 // leadsOut reports whether some host or destination is outside the mesh and must
@@ -197,6 +189,7 @@ func (p *plan) findPorts() string {
 			}
 		}
 	}
+	p.draft.dropIdentities(cmp.Or(p.tls, p.draft.tls))
 	return p.checkKinds()
 }
 

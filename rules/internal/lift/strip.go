@@ -67,7 +67,6 @@ func strip(c *config.Configuration, vs *networkingv1.VirtualService) *Draft {
 	s.http()
 	s.tls()
 	s.tcp()
-	s.draft.dropIdentities()
 	return s.draft
 }
 
@@ -168,9 +167,10 @@ func meansGateway(c *config.Configuration, vs *networkingv1.VirtualService, to *
 }
 
 // dropIdentities takes away the TLS routes, or the TCP routes, if all of them do
-// what happens without them: they were generated, or are again.
-func (d *Draft) dropIdentities() {
-	if !slices.ContainsFunc(d.Spec.GetTls(), func(r *networking.TLSRoute) bool { return !d.isTLSIdentity(r) }) {
+// what happens without them: they were generated, or are again. tls is the port that
+// clients use for TLS, or 0.
+func (d *Draft) dropIdentities(tls uint32) {
+	if !slices.ContainsFunc(d.Spec.GetTls(), func(r *networking.TLSRoute) bool { return !isTLSIdentity(r, tls) }) {
 		d.Spec.Tls, d.TLS = nil, nil
 	}
 	if !slices.ContainsFunc(d.Spec.GetTcp(), func(r *networking.TCPRoute) bool { return !isTCPIdentity(d.Spec.GetHosts(), r) }) {
@@ -180,7 +180,7 @@ func (d *Draft) dropIdentities() {
 
 // isTLSIdentity reports whether a TLS route leads one server name to the host of that
 // name, on the port that clients use, and does nothing else.
-func (d *Draft) isTLSIdentity(r *networking.TLSRoute) bool {
+func isTLSIdentity(r *networking.TLSRoute, tls uint32) bool {
 	if len(r.GetMatch()) != 1 || len(r.GetRoute()) != 1 || len(r.GetMatch()[0].GetSniHosts()) != 1 {
 		return false
 	}
@@ -188,7 +188,7 @@ func (d *Draft) isTLSIdentity(r *networking.TLSRoute) bool {
 	only := &networking.TLSMatchAttributes{SniHosts: m.GetSniHosts(), Port: m.GetPort()}
 	number := to.GetPort().GetNumber()
 	return proto.Equal(only, m) && to.GetSubset() == "" && host.Normal(m.GetSniHosts()[0]) == host.Normal(to.GetHost()) &&
-		(number == 0 || number == cmp.Or(m.GetPort(), d.tls))
+		(number == 0 || number == cmp.Or(tls, m.GetPort()))
 }
 
 // isTCPIdentity reports whether a TCP route leads one port of the only host to that
