@@ -5,7 +5,6 @@ package lift
 import (
 	"cmp"
 	"fmt"
-	"slices"
 
 	networking "istio.io/api/networking/v1alpha3"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
