@@ -31,9 +31,9 @@ type Document struct {
 	// be what they are written as.
 	Problems []*Error
 
-	node *yaml.Node
-	text []byte
-	line int // lines of the file before text
+	node   *yaml.Node
+	within []string // the path to an item of a List
+	chunk
 }
 
 // A Position is a place in a file; lines and columns count from 1.
@@ -61,9 +61,12 @@ func (e *Error) Error() string {
 // A field that is absent is at its parent. It reports false if the path leads
 // nowhere before its last segment.
 func (d *Document) Position(path string) (Position, bool) {
+	return d.positionAt(analysis.SplitPath(path))
+}
+
+func (d *Document) positionAt(segments []string) (Position, bool) {
 	node := resolve(d.node)
 	at := d.position(nil, node)
-	segments := analysis.SplitPath(path)
 	for i, s := range segments {
 		key, value := child(node, s)
 		if value == nil {

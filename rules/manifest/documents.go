@@ -11,6 +11,7 @@ import (
 	"io"
 	"iter"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -30,12 +31,12 @@ func Documents(file string, r io.Reader) iter.Seq2[*Document, error] {
 	return func(yield func(*Document, error) bool) {
 		s := &splitter{reader: bufio.NewReader(r)}
 		for {
-			text, line, err := s.next()
+			c, err := s.next()
 			if err != nil && !errors.Is(err, io.EOF) {
 				yield(nil, fmt.Errorf("read %s: %w", file, err))
 				return
 			}
-			for doc, problem := range parse(file, text, line) {
+			for doc, problem := range parse(file, c) {
 				if !yield(doc, problem) {
 					return
 				}
@@ -52,28 +53,39 @@ func Documents(file string, r io.Reader) iter.Seq2[*Document, error] {
 type splitter struct {
 	reader *bufio.Reader
 	line   int // lines read
+	offset int // bytes read
 }
 
-// next returns the next document and the number of lines before it. The last
-// comes with io.EOF.
-func (s *splitter) next() (text []byte, before int, err error) {
-	before = s.line
+// A chunk is the text of one document and where it begins in the file.
+type chunk struct {
+	text   []byte
+	line   int // lines before it
+	offset int // bytes before it
+}
+
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
+// next returns the next document. The last comes with io.EOF.
+func (s *splitter) next() (chunk, error) {
+	c := chunk{line: s.line, offset: s.offset}
 	for {
 		line, err := s.reader.ReadBytes('\n')
-		if s.line == 0 {
-			line = bytes.TrimPrefix(line, []byte("\xef\xbb\xbf"))
+		s.offset += len(line)
+		if s.line == 0 && bytes.HasPrefix(line, byteOrderMark) {
+			line = line[len(byteOrderMark):]
+			c.offset = len(byteOrderMark)
 		}
 		if len(line) > 0 {
 			s.line++
 		}
 		if isSeparator(line) && err == nil {
-			return text, before, nil
+			return c, nil
 		}
 		if !isSeparator(line) {
-			text = append(text, line...)
+			c.text = append(c.text, line...)
 		}
 		if err != nil {
-			return text, before, err
+			return c, err
 		}
 	}
 }
@@ -90,13 +102,14 @@ func isSeparator(line []byte) bool {
 var yamlLine = regexp.MustCompile(`^yaml: (?:unmarshal errors:\n\s*)?line (\d+): `)
 
 // parse yields the objects of one document.
-func parse(file string, text []byte, before int) iter.Seq2[*Document, error] {
+func parse(file string, c chunk) iter.Seq2[*Document, error] {
+	text := c.text
 	return func(yield func(*Document, error) bool) {
 		fail := func(line, column int, format string, args ...any) {
 			if bytes.Contains(text, []byte("{{")) {
 				format += "; templates must be rendered first, as by 'helm template'"
 			}
-			at := Position{Line: before + clampLine(text, line), Column: max(column, 1), Width: 1}
+			at := Position{Line: c.line + clampLine(text, line), Column: max(column, 1), Width: 1}
 			yield(nil, &Error{File: file, Position: at, Message: fmt.Sprintf(format, args...)})
 		}
 		var root yaml.Node
@@ -126,7 +139,7 @@ func parse(file string, text []byte, before int) iter.Seq2[*Document, error] {
 			fail(node.Line, node.Column, "%s", strings.TrimPrefix(err.Error(), "yaml: "))
 			return
 		}
-		base := &Document{File: file, Raw: raw, node: node, text: text, line: before}
+		base := &Document{File: file, Raw: raw, node: node, chunk: c}
 		for doc, err := range base.objects() {
 			if !yield(doc, err) {
 				return
@@ -195,7 +208,8 @@ func (d *Document) objects() iter.Seq2[*Document, error] {
 			return
 		}
 		for i, raw := range list.Items {
-			item := &Document{File: d.File, Raw: raw, node: resolve(items.Content[i]), text: d.text, line: d.line}
+			item := &Document{File: d.File, Raw: raw, node: resolve(items.Content[i]), chunk: d.chunk}
+			item.within = append(slices.Clone(d.within), "items", strconv.Itoa(i))
 			for doc, err := range item.objects() {
 				if !yield(doc, err) {
 					return
