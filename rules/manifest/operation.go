@@ -115,7 +115,7 @@ func isMerged(node *yaml.Node, segment string) bool {
 func (t *tree) editMapping(s slot, key string, depth int, op string, value *yaml.Node) ([]byte, error) {
 	i := indexOf(s.node, key)
 	switch {
-	case i < 0 && op != analysis.Add && isMerged(s.node, key):
+	case i < 0 && isMerged(s.node, key):
 		return nil, &blockedError{depth, "it is merged in by <<"}
 	case i < 0 && op == analysis.Add:
 		return t.addTo(s, width(s.node), &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: key}, value)

@@ -132,10 +132,13 @@ func (t *tree) spread(indent string) string {
 // replace puts a value in place of that of entry i.
 func (t *tree) replace(parent *yaml.Node, i int, value *yaml.Node) []byte {
 	e, old := t.entry(parent, i), valueOf(parent, i)
+	if isCollection(old) && !isFlow(old) {
+		e.end = t.lineEnd(e.end) // a comment there is about its last line
+	}
 	keepsFlow := isCollection(old) && isFlow(old) && width(old) > 0
 	switch {
 	case isFlow(parent):
-		return t.replaceFlow(parent, e, value)
+		return t.replaceFlow(e, isAbsent(old), value)
 	case isInline(value) || keepsFlow:
 		return t.replaceInline(e, value)
 	case parent.Kind == yaml.SequenceNode:
@@ -145,18 +148,16 @@ func (t *tree) replace(parent *yaml.Node, i int, value *yaml.Node) []byte {
 	}
 }
 
-func (t *tree) replaceFlow(parent *yaml.Node, e entry, value *yaml.Node) []byte {
+func (t *tree) replaceFlow(e entry, absent bool, value *yaml.Node) []byte {
 	indent := ""
 	if t.isFirst(e.start) {
 		indent = t.layout.eol + t.lead(e.start)
 	}
 	text := t.write(func(w *writer) { w.flow(value, t.spread(indent)) })
 	switch {
-	case e.value > e.after || parent.Kind == yaml.SequenceNode:
-		// the value has a place
-	case t.at(e.after-1) == ':':
+	case absent && t.at(e.after-1) == ':':
 		text = " " + text
-	case t.at(e.value) != '"' && t.at(e.value) != '[' && t.at(e.value) != '{':
+	case absent: // a key without a colon
 		text = ": " + text
 	}
 	return t.spliced(splice{e.value, e.end, text})

@@ -74,7 +74,7 @@ func readText(text []byte) (raw []byte, anchors []string, err error) {
 func verify(text, want []byte, anchors []string) error {
 	got, gotAnchors, err := readText(text)
 	if err != nil {
-		return fmt.Errorf("%w (%w)", errMisfit, err)
+		return errMisfit
 	}
 	for line := range bytes.Lines(text) {
 		if isSeparator(line) {
