@@ -21,11 +21,10 @@ import (
 
 type checkFlags struct {
 	common   commonFlags
-	context  []string
+	mesh     meshFlags
 	outputs  []string
 	failOn   string
 	noMutate bool
-	complete bool
 }
 
 func newCheck() *cobra.Command {
@@ -47,12 +46,11 @@ could is checked nevertheless), 5 a fault of sallyport.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return check(cmd, &f, args) },
 	}
 	f.common.add(cmd)
+	f.mesh.add(cmd)
 	flags := cmd.Flags()
-	flags.StringArrayVar(&f.context, "context", nil, "file or folder of objects that are part of the mesh but not checked (repeatable)")
 	flags.StringArrayVarP(&f.outputs, "output", "o", []string{"text"}, "`format` text or json, or format=FILE (repeatable)")
 	flags.StringVar(&f.failOn, "fail-on", "deny", "what exit code 1 is for: deny, or warn as well")
 	flags.BoolVar(&f.noMutate, "no-mutate", false, "check the text as written, without what admission would fill in")
-	flags.BoolVar(&f.complete, "complete", false, "the files are the whole mesh: what is not in them does not exist")
 	complete(cmd, "output", "text", "json")
 	complete(cmd, "fail-on", "deny", "warn")
 	return cmd
@@ -70,7 +68,7 @@ func check(cmd *cobra.Command, f *checkFlags, paths []string) error {
 	if err != nil {
 		return err
 	}
-	opts.Complete = f.complete
+	opts.Complete = f.mesh.complete
 	if !f.noMutate {
 		opts.Mutators = rules.Mutators
 	}
@@ -80,7 +78,7 @@ func check(cmd *cobra.Command, f *checkFlags, paths []string) error {
 		unreadable++
 		fmt.Fprintln(cmd.ErrOrStderr(), err)
 	}
-	readDocuments(f.context, cmd.InOrStdin(), linter.AddContext, fail)
+	readDocuments(f.mesh.context, cmd.InOrStdin(), linter.AddContext, fail)
 	readDocuments(paths, cmd.InOrStdin(), linter.Add, fail)
 	report := linter.Report()
 	for _, o := range outputs {
@@ -164,6 +162,18 @@ func (f *commonFlags) add(cmd *cobra.Command) {
 	flags.StringArrayVar(&f.policies, "policy", nil, "file or folder of EgressPolicies, EgressExemptions and Namespaces (repeatable)")
 	flags.StringVarP(&f.namespace, "namespace", "n", "default", "`namespace` of documents that name none")
 	flags.StringVar(&f.at, "at", "", "judge as at this `time`, such as 2027-01-01T00:00:00Z; now without it")
+}
+
+// meshFlags are those of the commands that look into the mesh around files.
+type meshFlags struct {
+	context  []string
+	complete bool
+}
+
+func (f *meshFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringArrayVar(&f.context, "context", nil, "file or folder of objects that are only part of the mesh (repeatable)")
+	flags.BoolVar(&f.complete, "complete", false, "the files are the whole mesh: what is not in them does not exist")
 }
 
 func (f *commonFlags) lintOptions(stdin io.Reader) (*lint.Options, error) {

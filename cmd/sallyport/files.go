@@ -61,16 +61,29 @@ func readDocuments(paths []string, stdin io.Reader, add func(*manifest.Document)
 }
 
 func readFile(file string, stdin io.Reader, add func(*manifest.Document), fail func(error)) error {
-	reader, name := stdin, "<stdin>"
+	reader := stdin
 	if file != stdinName {
 		f, err := os.Open(file)
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		reader, name = f, file
+		reader = f
 	}
-	for doc, err := range manifest.Documents(name, reader) {
+	eachDocument(displayName(file), reader, add, fail)
+	return nil
+}
+
+// displayName is what messages call a file.
+func displayName(file string) string {
+	if file == stdinName {
+		return "<stdin>"
+	}
+	return file
+}
+
+func eachDocument(name string, r io.Reader, add func(*manifest.Document), fail func(error)) {
+	for doc, err := range manifest.Documents(name, r) {
 		if err != nil {
 			fail(err)
 			continue
@@ -80,7 +93,6 @@ func readFile(file string, stdin io.Reader, add func(*manifest.Document), fail f
 		}
 		add(doc)
 	}
-	return nil
 }
 
 // readPolicies reads the files of --policy and returns the effective policy of

@@ -19,9 +19,9 @@ import (
 
 // The exit codes, the same for every command and output format.
 const (
-	exitFindings   = 1 // findings at or above --fail-on
+	exitFindings   = 1 // findings at or above --fail-on, or something to fix
 	exitUsage      = 2 // wrong flags, arguments or configuration
-	exitUnreadable = 3 // input that could not be read
+	exitUnreadable = 3 // input that could not be read, or not be fixed
 	exitCluster    = 4 // the cluster did not answer or refused
 	exitInternal   = 5 // a fault of Sallyport
 )
@@ -65,7 +65,7 @@ what people forget. The same rules run at admission and over files.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newServe(), newCheck(), newExplain(), newRules(), newPolicy(), newVersion())
+	root.AddCommand(newServe(), newCheck(), newFix(), newExplain(), newRules(), newPolicy(), newVersion())
 	return root
 }
 

@@ -39,7 +39,8 @@ type Options struct {
 type Linter struct {
 	opts    Options
 	index   *mesh.Index
-	checked []*manifest.Document
+	objects []*manifest.Document // all that were added
+	checked []*manifest.Document // those that rules are about
 	files   map[string]bool
 	skipped int
 }
@@ -61,6 +62,9 @@ func (l *Linter) AddContext(doc *manifest.Document) {
 func (l *Linter) Add(doc *manifest.Document) {
 	l.files[doc.File] = true
 	l.AddContext(doc)
+	if doc.Object != nil {
+		l.objects = append(l.objects, doc)
+	}
 	if doc.Object == nil || !l.opts.Suite.Checks(doc.Kind) {
 		l.skipped++
 		return
@@ -102,9 +106,7 @@ type NotEvaluated struct {
 
 // Report judges all documents.
 func (l *Linter) Report() *Report {
-	if l.opts.Complete {
-		l.index.SetComplete(analysis.Kinds()...)
-	}
+	l.setComplete()
 	r := &Report{Files: len(l.files), Objects: len(l.checked), Skipped: l.skipped}
 	for _, doc := range l.checked {
 		l.judge(doc, r)
@@ -115,11 +117,21 @@ func (l *Linter) Report() *Report {
 	return r
 }
 
-func (l *Linter) judge(doc *manifest.Document, r *Report) {
-	in := analysis.Input{
+func (l *Linter) setComplete() {
+	if l.opts.Complete {
+		l.index.SetComplete(analysis.Kinds()...)
+	}
+}
+
+func (l *Linter) input(doc *manifest.Document) analysis.Input {
+	return analysis.Input{
 		Object: doc.Object, Config: l.opts.Config, Mesh: l.index, Now: l.opts.Now,
 		Policy: l.opts.PolicyFor(doc.Object.GetNamespace()), Unknown: doc.Unknown,
 	}
+}
+
+func (l *Linter) judge(doc *manifest.Document, r *Report) {
+	in := l.input(doc)
 	if _, err := analysis.Mutate(l.opts.Mutators, in); err != nil {
 		r.Panics = append(r.Panics, err)
 		return

@@ -21,15 +21,15 @@ type Edit struct {
 
 // Apply returns the text of a file with the edits made in it, which are in the
 // order of [Documents]. Everything that they are not about stays as it is, byte
-// for byte. Of an edit that cannot be made nothing is; the error is an *[Error].
-func Apply(text []byte, edits []Edit) ([]byte, error) {
+// for byte. An edit that cannot be made is left out altogether and told, as an
+// *[Error].
+func Apply(text []byte, edits []Edit) (edited []byte, refused []error) {
 	var out bytes.Buffer
-	var errs []error
 	pos := 0
 	for len(edits) > 0 {
 		c := edits[0].Document.chunk
 		if end := c.offset + len(c.text); c.offset < pos || end > len(text) || !bytes.Equal(text[c.offset:end], c.text) {
-			return nil, fmt.Errorf("%s is not the text that the documents were read from", edits[0].Document.File)
+			return text, []error{fmt.Errorf("%s is not the text that its documents were read from", edits[0].Document.File)}
 		}
 		out.Write(text[pos:c.offset])
 		pos = c.offset + len(c.text)
@@ -37,7 +37,7 @@ func Apply(text []byte, edits []Edit) ([]byte, error) {
 		for len(edits) > 0 && edits[0].Document.offset == c.offset {
 			next, err := edits[0].Document.edit(changed, edits[0].Operations)
 			if err != nil {
-				errs = append(errs, err)
+				refused = append(refused, err)
 			} else {
 				changed = next
 			}
@@ -46,7 +46,7 @@ func Apply(text []byte, edits []Edit) ([]byte, error) {
 		out.Write(changed)
 	}
 	out.Write(text[pos:])
-	return out.Bytes(), errors.Join(errs...)
+	return out.Bytes(), refused
 }
 
 // edit returns the text of the document, which may have been changed around it,

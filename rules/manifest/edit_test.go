@@ -42,10 +42,10 @@ func TestEdit(t *testing.T) {
 				continue
 			}
 			text := escapes.Replace(cases[f.Name])
-			got, err := Apply([]byte(text), parseEdits(t, text, cases[name+".ops"]))
+			got, refused := Apply([]byte(text), parseEdits(t, text, cases[name+".ops"]))
 			out, problem := unescape(string(got)), ""
-			if err != nil {
-				problem = err.Error() + "\n"
+			for _, err := range refused {
+				problem += err.Error() + "\n"
 			}
 			if out == cases[f.Name] {
 				out = ""
