@@ -33,39 +33,78 @@ func Apply(text []byte, edits []Edit) (edited []byte, refused []error) {
 		}
 		out.Write(text[pos:c.offset])
 		pos = c.offset + len(c.text)
-		changed := c.text
-		for len(edits) > 0 && edits[0].Document.offset == c.offset {
-			next, err := edits[0].Document.edit(changed, edits[0].Operations)
-			if err != nil {
-				refused = append(refused, err)
-			} else {
-				changed = next
-			}
-			edits = edits[1:]
+		n := 0
+		for n < len(edits) && edits[n].Document.offset == c.offset {
+			n++
 		}
+		changed, errs := applyTo(c.text, edits[:n])
 		out.Write(changed)
+		refused = append(refused, errs...)
+		edits = edits[n:]
 	}
 	out.Write(text[pos:])
 	return out.Bytes(), refused
 }
 
-// edit returns the text of the document, which may have been changed around it,
-// with the operations made.
-func (d *Document) edit(text []byte, ops []analysis.Operation) ([]byte, error) {
-	want, anchors, err := d.expect(text, ops)
-	if err != nil {
-		return nil, d.refuse(nil, err)
+// applyTo makes edits of the items of one document: all at once, since a List may
+// be long, or if that fails, those of one half after those of the other.
+func applyTo(text []byte, edits []Edit) (edited []byte, refused []error) {
+	edited, path, err := applyAll(text, edits)
+	switch {
+	case err == nil:
+		return edited, nil
+	case len(edits) == 1:
+		return text, []error{edits[0].Document.refuse(path, err)}
 	}
-	for _, op := range ops {
-		path := splitPointer(op.Path)
-		if text, err = editText(text, slices.Concat(d.within, path), op); err != nil {
-			return nil, d.refuse(path, err)
+	half := len(edits) / 2
+	edited, refused = applyTo(text, edits[:half])
+	edited, errs := applyTo(edited, edits[half:])
+	return edited, append(refused, errs...)
+}
+
+// applyAll makes all edits or none: in each round an operation of every item, for
+// items do not overlap. An error is about the path, if there is one.
+func applyAll(text []byte, edits []Edit) (edited []byte, path []string, err error) {
+	defer func() {
+		if v := recover(); v == any(errMisfit) {
+			err = errMisfit
+		} else if v != nil {
+			panic(v)
 		}
+	}()
+	want, anchors, err := expect(text, edits)
+	if err != nil {
+		return nil, nil, err
 	}
-	if err := verify(text, want, anchors); err != nil {
-		return nil, d.refuse(nil, err)
+	for round := range longest(edits) {
+		t, err := parseTree(text)
+		if err != nil {
+			return nil, nil, err
+		}
+		var splices []splice
+		for _, e := range edits {
+			if round >= len(e.Operations) {
+				continue
+			}
+			op := e.Operations[round]
+			path = splitPointer(op.Path)
+			s, err := t.operate(slices.Concat(e.Document.within, path), op)
+			if err != nil {
+				return nil, path, err
+			}
+			splices = append(splices, s...)
+		}
+		text = t.spliced(splices)
 	}
-	return text, nil
+	return text, nil, verify(text, want, anchors)
+}
+
+func longest(edits []Edit) int {
+	n := 0
+	for _, e := range edits {
+		n = max(n, len(e.Operations))
+	}
+	return n
 }
 
 // refuse tells that an operation cannot be made: at its path, or if the reason

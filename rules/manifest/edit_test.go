@@ -4,6 +4,7 @@ package manifest
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -29,47 +30,37 @@ func TestEdit(t *testing.T) {
 	for _, file := range files {
 		archive, err := txtar.ParseFile(file)
 		require.NoError(t, err)
-		cases := map[string]string{}
-		for _, f := range archive.Files {
-			require.NotContains(t, cases, f.Name)
-			cases[f.Name] = string(f.Data)
-		}
-		var updated txtar.Archive
-		updated.Comment = archive.Comment
-		for _, f := range archive.Files {
-			name, ok := strings.CutSuffix(f.Name, ".in")
-			if !ok {
-				continue
+		updated := &txtar.Archive{Comment: archive.Comment}
+		for i, f := range archive.Files {
+			if name, ok := strings.CutSuffix(f.Name, ".in"); ok {
+				require.Equal(t, name+".ops", archive.Files[i+1].Name)
+				t.Run(name, func(t *testing.T) {
+					updated.Files = append(updated.Files, editCase(t, name, f, archive.Files[i+1])...)
+				})
 			}
-			text := escapes.Replace(cases[f.Name])
-			got, refused := Apply([]byte(text), parseEdits(t, text, cases[name+".ops"]))
-			out, problem := unescape(string(got)), ""
-			for _, err := range refused {
-				problem += err.Error() + "\n"
-			}
-			if out == cases[f.Name] {
-				out = ""
-			}
-			updated.Files = append(updated.Files, f, txtar.File{Name: name + ".ops", Data: []byte(cases[name+".ops"])})
-			if out != "" {
-				updated.Files = append(updated.Files, txtar.File{Name: name + ".out", Data: []byte(out)})
-			}
-			if problem != "" {
-				updated.Files = append(updated.Files, txtar.File{Name: name + ".err", Data: []byte(problem)})
-			}
-			if *update {
-				continue
-			}
-			t.Run(filepath.Base(file)+"/"+name, func(t *testing.T) {
-				require.Equal(t, cases[name+".out"], out)
-				require.Equal(t, cases[name+".err"], problem)
-				require.False(t, out == "" && problem == "", "the case does nothing")
-			})
 		}
 		if *update {
-			require.NoError(t, os.WriteFile(file, txtar.Format(&updated), 0o600))
+			require.NoError(t, os.WriteFile(file, txtar.Format(updated), 0o600))
+			continue
 		}
+		require.Equal(t, string(txtar.Format(archive)), string(txtar.Format(updated)))
 	}
+}
+
+// editCase returns the files of a case as they should be.
+func editCase(t *testing.T, name string, in, ops txtar.File) []txtar.File {
+	t.Helper()
+	files := []txtar.File{in, ops}
+	text := escapes.Replace(string(in.Data))
+	got, refused := Apply([]byte(text), parseEdits(t, text, string(ops.Data)))
+	if string(got) != text {
+		files = append(files, txtar.File{Name: name + ".out", Data: []byte(unescape(string(got)))})
+	}
+	if len(refused) > 0 {
+		files = append(files, txtar.File{Name: name + ".err", Data: []byte(errors.Join(refused...).Error())})
+	}
+	require.Greater(t, len(files), 2, "the case does nothing")
+	return files
 }
 
 var escapes = strings.NewReplacer("<tab>", "\t", "<cr>", "\r", "<end>\n", "")

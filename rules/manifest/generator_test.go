@@ -195,7 +195,7 @@ func (g textGenerator) inline(indent, depth int) {
 }
 
 func (g textGenerator) flowList(list []any, indent string) {
-	lines := g.oneIn(3) && len(list) > 0
+	lines := g.oneIn(3)
 	g.out.WriteString("[")
 	for i, v := range list {
 		if lines {

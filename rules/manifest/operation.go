@@ -3,6 +3,7 @@
 package manifest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strconv"
@@ -28,20 +29,8 @@ type slot struct {
 	index  int
 }
 
-// editText makes one operation at a path in a text.
-func editText(text []byte, path []string, op analysis.Operation) (out []byte, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			if v != any(errMisfit) {
-				panic(v)
-			}
-			out, err = nil, errMisfit
-		}
-	}()
-	t, err := parseTree(text)
-	if err != nil {
-		return nil, err
-	}
+// operate returns the splices that make an operation at a path.
+func (t *tree) operate(path []string, op analysis.Operation) ([]splice, error) {
 	s, err := t.find(path[:len(path)-1])
 	if err != nil {
 		return nil, err
@@ -69,7 +58,7 @@ func (t *tree) find(path []string) (slot, error) {
 	s := slot{node: t.root}
 	for depth := 0; ; depth++ {
 		if s.node.Kind == yaml.AliasNode {
-			return s, &blockedError{depth, fmt.Sprintf("it is an alias of &%s", s.node.Value)}
+			return s, &blockedError{depth, "it is an alias of &" + s.node.Value}
 		}
 		if t.aliased[s.node] {
 			return s, &blockedError{depth, fmt.Sprintf("it is the anchor &%s, of which there are aliases", s.node.Anchor)}
@@ -112,7 +101,7 @@ func isMerged(node *yaml.Node, segment string) bool {
 	return value != nil && indexOf(node, segment) < 0
 }
 
-func (t *tree) editMapping(s slot, key string, depth int, op string, value *yaml.Node) ([]byte, error) {
+func (t *tree) editMapping(s slot, key string, depth int, op string, value *yaml.Node) ([]splice, error) {
 	i := indexOf(s.node, key)
 	switch {
 	case i < 0 && isMerged(s.node, key):
@@ -128,7 +117,7 @@ func (t *tree) editMapping(s slot, key string, depth int, op string, value *yaml
 	}
 }
 
-func (t *tree) editSequence(s slot, index, op string, value *yaml.Node) ([]byte, error) {
+func (t *tree) editSequence(s slot, index, op string, value *yaml.Node) ([]splice, error) {
 	i := indexOf(s.node, index)
 	n := width(s.node)
 	if op == analysis.Add && (index == "-" || index == strconv.Itoa(n)) {
@@ -148,9 +137,13 @@ func (t *tree) editSequence(s slot, index, op string, value *yaml.Node) ([]byte,
 
 // addTo makes a new entry. An empty collection, which can only be in flow style,
 // gives way to one in the style around it.
-func (t *tree) addTo(s slot, i int, key, value *yaml.Node) ([]byte, error) {
+func (t *tree) addTo(s slot, i int, key, value *yaml.Node) ([]splice, error) {
 	if width(s.node) > 0 {
 		return t.insert(s.node, i, key, value), nil
+	}
+	if t.mayHoldComment(s.node) {
+		inside := t.content(s.node) + 1
+		return []splice{{inside, inside, t.write(func(w *writer) { w.flowEntry(key, value, "") })}}, nil
 	}
 	whole := &yaml.Node{Kind: s.node.Kind, Content: []*yaml.Node{value}}
 	if key != nil {
@@ -160,14 +153,18 @@ func (t *tree) addTo(s slot, i int, key, value *yaml.Node) ([]byte, error) {
 }
 
 // removeFrom removes an entry. The last one leaves an empty collection behind.
-func (t *tree) removeFrom(s slot, i int) ([]byte, error) {
-	if width(s.node) > 1 {
+func (t *tree) removeFrom(s slot, i int) ([]splice, error) {
+	if width(s.node) > 1 || isFlow(s.node) && t.mayHoldComment(s.node) {
 		return t.remove(s.node, i), nil
 	}
 	return t.refill(s, &yaml.Node{Kind: s.node.Kind})
 }
 
-func (t *tree) refill(s slot, whole *yaml.Node) ([]byte, error) {
+func (t *tree) mayHoldComment(node *yaml.Node) bool {
+	return bytes.IndexByte(t.text[t.content(node):t.end(node)], '#') >= 0
+}
+
+func (t *tree) refill(s slot, whole *yaml.Node) ([]splice, error) {
 	if s.parent == nil {
 		return nil, errors.New("the document would be empty")
 	}

@@ -8,23 +8,23 @@ import (
 
 // remove removes entry i of a collection that has others. Comments behind it on
 // its last line go with it; those above and below stay.
-func (t *tree) remove(parent *yaml.Node, i int) []byte {
+func (t *tree) remove(parent *yaml.Node, i int) []splice {
 	e := t.entry(parent, i)
 	switch {
 	case isFlow(parent):
 		return t.removeFlow(parent, i, e)
 	case t.isFirst(e.start):
-		return t.spliced(t.withoutLines(e.start, e.end))
+		return []splice{t.withoutLines(e.start, e.end)}
 	default: // the first behind a dash: what follows moves up to it
 		next := t.lineEnd(e.end)
 		for isSpace(rune(t.at(next))) {
 			next++
 		}
-		return t.spliced(splice{from: e.start, to: next})
+		return []splice{{from: e.start, to: next}}
 	}
 }
 
-func (t *tree) removeFlow(parent *yaml.Node, i int, e entry) []byte {
+func (t *tree) removeFlow(parent *yaml.Node, i int, e entry) []splice {
 	var splices []splice
 	behind := t.skip(e.end)
 	hasComma := t.at(behind) == ','
@@ -46,7 +46,7 @@ func (t *tree) removeFlow(parent *yaml.Node, i int, e entry) []byte {
 	default:
 		splices = append(splices, splice{from: t.backSpace(e.start), to: end})
 	}
-	return t.spliced(splices...)
+	return splices
 }
 
 // backSpace skips blanks backwards.

@@ -18,7 +18,7 @@ type splice struct {
 }
 
 // spliced returns the text with the splices made, which do not overlap.
-func (t *tree) spliced(splices ...splice) []byte {
+func (t *tree) spliced(splices []splice) []byte {
 	slices.SortStableFunc(splices, func(a, b splice) int { return a.from - b.from })
 	var out bytes.Buffer
 	pos := 0
@@ -38,12 +38,12 @@ func (t *tree) spliced(splices ...splice) []byte {
 func (t *tree) write(f func(w *writer)) string {
 	w := &writer{layout: t.layout}
 	f(w)
-	return w.String()
+	return w.out.String()
 }
 
 // insert makes a new entry, the i-th, in a collection that has some already. The
 // key is nil for sequences.
-func (t *tree) insert(parent *yaml.Node, i int, key, value *yaml.Node) []byte {
+func (t *tree) insert(parent *yaml.Node, i int, key, value *yaml.Node) []splice {
 	if isFlow(parent) {
 		return t.insertFlow(parent, i, key, value)
 	}
@@ -58,14 +58,14 @@ func (t *tree) insert(parent *yaml.Node, i int, key, value *yaml.Node) []byte {
 	indent := strings.Repeat(" ", column)
 	if i > 0 {
 		pos := t.behind(t.entry(parent, i-1).end, column)
-		return t.spliced(splice{pos, pos, t.layout.eol + indent + text})
+		return []splice{{pos, pos, t.layout.eol + indent + text}}
 	}
 	pos := t.entry(parent, 0).start
 	if t.isFirst(pos) {
 		pos = t.aboveComments(t.lineStart(pos), column)
-		return t.spliced(splice{pos, pos, indent + text + t.layout.eol})
+		return []splice{{pos, pos, indent + text + t.layout.eol}}
 	}
-	return t.spliced(splice{pos, pos, text + t.layout.eol + indent})
+	return []splice{{pos, pos, text + t.layout.eol + indent}}
 }
 
 // aboveComments returns where the comments at the same column begin that stand
@@ -84,7 +84,7 @@ func (t *tree) aboveComments(pos, column int) int {
 // flowTail is what may stand behind an entry that is the last of its line.
 var flowTail = regexp.MustCompile(`^[ \t]*(,?)[ \t]*(#.*)?$`)
 
-func (t *tree) insertFlow(parent *yaml.Node, i int, key, value *yaml.Node) []byte {
+func (t *tree) insertFlow(parent *yaml.Node, i int, key, value *yaml.Node) []splice {
 	neighbour := t.entry(parent, max(i-1, 0))
 	between := t.separator()
 	indent := ""
@@ -92,25 +92,20 @@ func (t *tree) insertFlow(parent *yaml.Node, i int, key, value *yaml.Node) []byt
 		indent = t.layout.eol + t.lead(neighbour.start)
 		between = "," + indent
 	}
-	text := t.write(func(w *writer) {
-		if key != nil {
-			w.flowKey(key)
-		}
-		w.flow(value, t.spread(indent))
-	})
+	text := t.write(func(w *writer) { w.flowEntry(key, value, t.spread(indent)) })
 	if i == 0 {
-		return t.spliced(splice{neighbour.start, neighbour.start, text + between})
+		return []splice{{neighbour.start, neighbour.start, text + between}}
 	}
 	end := neighbour.end
 	eol := t.lineEnd(end)
 	tail := flowTail.FindSubmatch(t.text[end:eol])
 	switch {
 	case indent == "" || tail == nil:
-		return t.spliced(splice{end, end, between + text})
+		return []splice{{end, end, between + text}}
 	case len(tail[1]) > 0:
-		return t.spliced(splice{eol, eol, indent + text + ","})
+		return []splice{{eol, eol, indent + text + ","}}
 	default:
-		return t.spliced(splice{end, end, ","}, splice{eol, eol, indent + text})
+		return []splice{{end, end, ","}, {eol, eol, indent + text}}
 	}
 }
 
@@ -130,7 +125,7 @@ func (t *tree) spread(indent string) string {
 }
 
 // replace puts a value in place of that of entry i.
-func (t *tree) replace(parent *yaml.Node, i int, value *yaml.Node) []byte {
+func (t *tree) replace(parent *yaml.Node, i int, value *yaml.Node) []splice {
 	e, old := t.entry(parent, i), valueOf(parent, i)
 	if isCollection(old) && !isFlow(old) {
 		e.end = t.lineEnd(e.end) // a comment there is about its last line
@@ -148,7 +143,7 @@ func (t *tree) replace(parent *yaml.Node, i int, value *yaml.Node) []byte {
 	}
 }
 
-func (t *tree) replaceFlow(e entry, absent bool, value *yaml.Node) []byte {
+func (t *tree) replaceFlow(e entry, absent bool, value *yaml.Node) []splice {
 	indent := ""
 	if t.isFirst(e.start) {
 		indent = t.layout.eol + t.lead(e.start)
@@ -160,24 +155,24 @@ func (t *tree) replaceFlow(e entry, absent bool, value *yaml.Node) []byte {
 	case absent: // a key without a colon
 		text = ": " + text
 	}
-	return t.spliced(splice{e.value, e.end, text})
+	return []splice{{e.value, e.end, text}}
 }
 
 // replaceInline writes behind the key or dash in block style.
-func (t *tree) replaceInline(e entry, value *yaml.Node) []byte {
+func (t *tree) replaceInline(e entry, value *yaml.Node) []splice {
 	text := t.write(func(w *writer) { w.inline(value) })
 	switch {
 	case e.value == e.after:
-		return t.spliced(splice{e.value, e.end, " " + text})
+		return []splice{{e.value, e.end, " " + text}}
 	case t.lineStart(e.value) <= e.after:
-		return t.spliced(splice{e.value, e.end, text})
+		return []splice{{e.value, e.end, text}}
 	default:
-		return t.spliced(splice{e.after, e.after, " " + text}, t.withoutLines(e.value, e.end))
+		return []splice{{e.after, e.after, " " + text}, t.withoutLines(e.value, e.end)}
 	}
 }
 
 // replaceMember writes a collection in block style below its key.
-func (t *tree) replaceMember(e entry, old, value *yaml.Node) []byte {
+func (t *tree) replaceMember(e entry, old, value *yaml.Node) []splice {
 	deeper := t.layout.step
 	if value.Kind == yaml.SequenceNode {
 		deeper = t.layout.dash
@@ -189,20 +184,20 @@ func (t *tree) replaceMember(e entry, old, value *yaml.Node) []byte {
 	}
 	text := strings.Repeat(" ", column) + t.write(func(w *writer) { w.block(value, column) })
 	if ownLine {
-		return t.spliced(splice{t.lineStart(e.value), e.end, text})
+		return []splice{{t.lineStart(e.value), e.end, text}}
 	}
 	eol := t.lineEnd(e.end)
-	return t.spliced(splice{e.after, e.end, ""}, splice{eol, eol, t.layout.eol + text})
+	return []splice{{e.after, e.end, ""}, {eol, eol, t.layout.eol + text}}
 }
 
 // replaceElement writes a collection in block style behind its dash.
-func (t *tree) replaceElement(e entry, value *yaml.Node) []byte {
+func (t *tree) replaceElement(e entry, value *yaml.Node) []splice {
 	if e.value == e.after {
 		column := t.column(e.start) + len("- ")
-		return t.spliced(splice{e.value, e.end, " " + t.write(func(w *writer) { w.block(value, column) })})
+		return []splice{{e.value, e.end, " " + t.write(func(w *writer) { w.block(value, column) })}}
 	}
 	column := t.column(e.value)
-	return t.spliced(splice{e.value, e.end, t.write(func(w *writer) { w.block(value, column) })})
+	return []splice{{e.value, e.end, t.write(func(w *writer) { w.block(value, column) })}}
 }
 
 // withoutLines is the splice that removes the lines from that of one offset to

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
@@ -18,25 +19,24 @@ import (
 	"github.com/sallyport-dev/sallyport/rules/analysis"
 )
 
-// expect returns what the operations make of the object in the text, as JSON, and
-// the anchors of the text.
-func (d *Document) expect(text []byte, ops []analysis.Operation) (want []byte, anchors []string, err error) {
+// expect returns what the edits make of the text, as JSON, and the anchors of the
+// text.
+func expect(text []byte, edits []Edit) (want []byte, anchors []string, err error) {
 	before, anchors, err := readText(text)
 	if err != nil {
 		return nil, nil, err
 	}
-	prefix := ""
-	for _, s := range d.within {
-		prefix += "/" + s
-	}
-	moved := slices.Clone(ops)
-	for i := range moved {
-		if moved[i].Path == "" {
-			return nil, nil, errors.New("the whole document cannot be replaced")
+	var ops []analysis.Operation
+	for _, e := range edits {
+		for _, op := range e.Operations {
+			if op.Path == "" {
+				return nil, nil, errors.New("the whole object cannot be replaced")
+			}
+			op.Path = strings.Join(append([]string{""}, e.Document.within...), "/") + op.Path
+			ops = append(ops, op)
 		}
-		moved[i].Path = prefix + moved[i].Path
 	}
-	encoded, err := json.Marshal(moved)
+	encoded, err := json.Marshal(ops)
 	if err != nil {
 		return nil, nil, err
 	}
