@@ -4,6 +4,7 @@ package lint
 
 import (
 	"fmt"
+	"iter"
 
 	"github.com/sallyport-dev/sallyport/rules/analysis"
 	"github.com/sallyport-dev/sallyport/rules/manifest"
@@ -15,19 +16,51 @@ import (
 // would be judged by an object that is half done.
 func (l *Linter) Fixes() ([]manifest.Edit, error) {
 	l.setComplete()
+	operations := map[*manifest.Document][]analysis.Operation{}
+	for m := range l.mutate() {
+		if m.failure != nil {
+			return nil, m.failure
+		}
+		ops, err := analysis.Patch(m.injections)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", m.doc.File, err)
+		}
+		operations[m.doc] = ops
+	}
 	var edits []manifest.Edit
 	for _, doc := range l.objects {
-		injections, failure := analysis.Mutate(l.opts.Mutators, l.input(doc))
-		if failure != nil {
-			return nil, failure
-		}
-		ops, err := analysis.Patch(injections)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", doc.File, err)
-		}
-		if len(ops) > 0 {
+		if ops := operations[doc]; len(ops) > 0 {
 			edits = append(edits, manifest.Edit{Document: doc, Operations: ops})
 		}
 	}
 	return edits, nil
+}
+
+// A mutation is what mutators did to a document.
+type mutation struct {
+	doc        *manifest.Document
+	injections []analysis.Injection
+	failure    *analysis.PanicError
+}
+
+// mutate applies the mutators to all documents, and puts the results into the mesh.
+// VirtualServices come last, since they are led by what the others say, wherever
+// these stand.
+func (l *Linter) mutate() iter.Seq[mutation] {
+	return func(yield func(mutation) bool) {
+		for _, last := range []bool{false, true} {
+			for _, doc := range l.objects {
+				if (doc.Kind == analysis.VirtualService) != last {
+					continue
+				}
+				injections, failure := analysis.Mutate(l.opts.Mutators, l.input(doc))
+				if failure == nil && len(injections) > 0 {
+					l.index.Set(doc.Object)
+				}
+				if !yield(mutation{doc, injections, failure}) {
+					return
+				}
+			}
+		}
+	}
 }

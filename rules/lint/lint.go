@@ -108,8 +108,17 @@ type NotEvaluated struct {
 func (l *Linter) Report() *Report {
 	l.setComplete()
 	r := &Report{Files: len(l.files), Objects: len(l.checked), Skipped: l.skipped}
+	failed := map[*manifest.Document]bool{}
+	for m := range l.mutate() {
+		if m.failure != nil {
+			failed[m.doc] = true
+			r.Panics = append(r.Panics, m.failure)
+		}
+	}
 	for _, doc := range l.checked {
-		l.judge(doc, r)
+		if !failed[doc] {
+			l.judge(doc, r)
+		}
 	}
 	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.Document.File, b.Document.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
@@ -131,12 +140,7 @@ func (l *Linter) input(doc *manifest.Document) analysis.Input {
 }
 
 func (l *Linter) judge(doc *manifest.Document, r *Report) {
-	in := l.input(doc)
-	if _, err := analysis.Mutate(l.opts.Mutators, in); err != nil {
-		r.Panics = append(r.Panics, err)
-		return
-	}
-	res := analysis.Check(l.opts.Suite, in)
+	res := analysis.Check(l.opts.Suite, l.input(doc))
 	r.Panics = append(r.Panics, res.Panics...)
 	for _, f := range res.Findings {
 		at, ok := doc.Position(f.Field)
