@@ -36,7 +36,8 @@ const (
 	// Version is the value of [Annotation], and ByHand that of one that was bound to
 	// the gateway by hand before. Such routes are not taken away again.
 	Version = "v1"
-	ByHand  = "by-hand"
+	// ByHand is described with [Version].
+	ByHand = "by-hand"
 	// NamePrefix begins the names of all HTTP routes that are added.
 	NamePrefix = "sallyport-"
 
