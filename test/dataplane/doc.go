@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package dataplane proves what routes do. Istio's own control plane runs in the
+// tests and makes the listeners, routes and clusters that it would send to a
+// sidecar and to an egress gateway; requests are then followed through these, hop
+// by hop.
+//
+// A world is one file in testdata: a txtar archive whose comment says what it
+// shows. Its sections, of which only the last two must be there:
+//
+//	config.yaml    the Configuration of Sallyport
+//	policy.yaml    EgressPolicies and Namespaces
+//	mesh.yaml      what MeshConfig has that is not its default
+//	services.yaml  the Services of the gateways
+//	platform       files of deploy/platform, by default gateway.yaml
+//	platform.yaml  more objects of the platform, which Sallyport is not asked about
+//	after.yaml     objects as they must be stored
+//	admission      what Sallyport says of objects, one a line
+//	dangling       clusters that routes name and that there are not, without Sallyport
+//	objects.yaml   what teams apply, in this order
+//	calls          who calls what, and where it goes
+//
+// What the first four have by default is in testdata/default.
+//
+// A line of admission is "Kind/namespace/name: denied rule, rule" or the same with
+// "warned". Whatever is denied must stand there, and so must every warning of
+// virtualservice/gateway-bypass: it tells which traffic goes past the gateway.
+//
+// A call is a line such as
+//
+//	shop{app=web} https://api.example.com:8443/v1 x-beta=1 sni=api.example.com
+//
+// of the namespace of the client, its labels, an address whose scheme is http, grpc,
+// https, tls or tcp, and headers. "sni=" and "ip=" are no headers but the TLS server
+// name and the address of the connection; "method=" is the method. Two lines below
+// it say where it goes without Sallyport, and with it:
+//
+//	without: direct outbound|80||api.example.com
+//	with:    gateway -> outbound|80||api.example.com (timeout 3s)
+//
+// In each world everything that istiod makes must be valid, routes must lead to
+// clusters that exist, and no route of a sidecar may lead out but those that a line
+// "with:" calls direct.
+package dataplane
