@@ -4,6 +4,7 @@ package dataplane
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -39,8 +40,8 @@ type admission struct {
 	changed []analysis.Object
 	// verdicts are lines as in the section admission.
 	verdicts []string
-	// bypasses are the findings of virtualservice/gateway-bypass, by object.
-	bypasses map[string][]string
+	// findings are all messages, by object.
+	findings map[string][]string
 	created  int
 }
 
@@ -48,7 +49,7 @@ func newAdmission(t *testing.T, w *world) *admission {
 	t.Helper()
 	suite, err := analysis.NewSuite(rules.All...)
 	require.NoError(t, err)
-	a := &admission{world: w, suite: suite, index: mesh.New(w.config), bypasses: map[string][]string{}}
+	a := &admission{world: w, suite: suite, index: mesh.New(w.config), findings: map[string][]string{}}
 	for doc, err := range manifest.Documents("platform", bytes.NewReader(slices.Concat(w.platform, []byte("\n---\n"), w.services))) {
 		require.NoError(t, err)
 		if doc.Object != nil { // waypoints are no kind that Sallyport knows
@@ -100,9 +101,7 @@ func (a *admission) record(obj analysis.Object, findings []analysis.Finding) {
 		if action := f.Verdict.Action; !slices.Contains(by[action], f.Rule.Name) {
 			by[action] = append(by[action], f.Rule.Name)
 		}
-		if f.Rule.Name == bypass {
-			a.bypasses[nameOf(obj)] = append(a.bypasses[nameOf(obj)], f.Error.Error())
-		}
+		a.findings[nameOf(obj)] = append(a.findings[nameOf(obj)], fmt.Sprintf("%s: %v", f.Rule.Name, f.Error))
 	}
 	if names := by[policy.Deny]; len(names) > 0 {
 		a.verdicts = append(a.verdicts, nameOf(obj)+": denied "+strings.Join(names, ", "))
@@ -122,9 +121,15 @@ func (a *admission) checkVerdicts(t *testing.T) {
 	}
 	for _, got := range a.verdicts {
 		if (strings.Contains(got, ": denied ") || strings.Contains(got, bypass)) && !slices.Contains(a.world.admission, got) {
-			t.Errorf("admission: unexpected: %s %v", got, a.bypasses)
+			t.Errorf("admission: unexpected: %s\n%s", got, strings.Join(a.findings[name(got)], "\n"))
 		}
 	}
+}
+
+// name cuts the name of the object out of a verdict.
+func name(verdict string) string {
+	name, _, _ := strings.Cut(verdict, ": ")
+	return name
 }
 
 // services returns the Services of the world.

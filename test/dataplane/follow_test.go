@@ -164,7 +164,7 @@ func (h *hop) describe(lead func(target) string) string {
 		parts = append(parts, part)
 	}
 	text := strings.Join(parts, ", ")
-	if details := h.details(); len(details) > 0 && !strings.HasPrefix(text, "gateway") {
+	if details := h.details(); len(details) > 0 && !strings.HasPrefix(text, "gateway") && !strings.HasSuffix(text, "Cluster") {
 		text += " (" + strings.Join(details, ", ") + ")"
 	}
 	return text
