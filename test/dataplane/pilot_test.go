@@ -15,6 +15,7 @@ import (
 	"istio.io/istio/pilot/pkg/simulation"
 	"istio.io/istio/pilot/test/xdstest"
 	istioconfig "istio.io/istio/pkg/config"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/sallyport-dev/sallyport/rules/analysis"
 )
@@ -45,7 +46,9 @@ func newMesh(t *testing.T, w *world, objects []analysis.Object) *meshNow {
 		configs[i].CreationTimestamp = now.AddDate(0, 0, -2)
 	}
 	for _, obj := range objects {
-		configs = append(configs, configOf(t, obj))
+		if kind := analysis.KindOf(obj); kind != analysis.Namespace {
+			configs = append(configs, configOf(t, obj))
+		}
 	}
 	for i := range configs {
 		configs[i].Domain = clusterDomain
@@ -64,18 +67,35 @@ func newMesh(t *testing.T, w *world, objects []analysis.Object) *meshNow {
 // server, and lets istiod validate it.
 func configOf(t *testing.T, obj analysis.Object) istioconfig.Config {
 	t.Helper()
+	configs, _, err := crd.ParseInputs(manifestOf(t, obj))
+	require.NoError(t, err, nameOf(obj))
+	require.Len(t, configs, 1)
+	return configs[0]
+}
+
+func manifestOf(t *testing.T, obj analysis.Object) string {
+	t.Helper()
+	return manifestOfFields(t, obj, fieldsOf(t, obj))
+}
+
+// manifestOfFields returns fields as a manifest of the object's kind.
+func manifestOfFields(t *testing.T, obj analysis.Object, fields map[string]any) string {
+	t.Helper()
+	kind := analysis.KindOf(obj)
+	fields["apiVersion"], fields["kind"] = schema.GroupVersion{Group: kind.Group, Version: kind.Versions[0]}.String(), kind.Kind
+	raw, err := json.Marshal(fields)
+	require.NoError(t, err)
+	return string(raw)
+}
+
+// fieldsOf returns an object as JSON.
+func fieldsOf(t *testing.T, obj analysis.Object) map[string]any {
+	t.Helper()
 	raw, err := json.Marshal(obj)
 	require.NoError(t, err)
 	var fields map[string]any
 	require.NoError(t, json.Unmarshal(raw, &fields))
-	kind := analysis.KindOf(obj)
-	fields["apiVersion"], fields["kind"] = kind.Group+"/"+kind.Versions[0], kind.Kind
-	raw, err = json.Marshal(fields)
-	require.NoError(t, err)
-	configs, _, err := crd.ParseInputs(string(raw))
-	require.NoError(t, err, nameOf(obj))
-	require.Len(t, configs, 1)
-	return configs[0]
+	return fields
 }
 
 // sidecar returns the sidecar that makes a call.

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dataplane
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	networking "istio.io/api/networking/v1alpha3"
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sallyport-dev/sallyport/rules/analysis"
+)
+
+// A generator makes what teams may write: valid, but not always wise.
+type generator struct {
+	*rand.Rand
+	entries []*networkingv1.ServiceEntry
+}
+
+func newGenerator(seed uint64) *generator { return &generator{Rand: rand.New(rand.NewPCG(seed, 1))} }
+
+// oneIn reports true once in n times.
+func (g *generator) oneIn(n int) bool { return g.IntN(n) == 0 }
+
+func pick[T any](g *generator, choices ...T) T { return choices[g.IntN(len(choices))] }
+
+// objects returns ServiceEntries, and VirtualServices for some of their hosts.
+func (g *generator) objects() []analysis.Object {
+	var objects []analysis.Object
+	for i := range 2 + g.IntN(3) {
+		se := g.serviceEntry(fmt.Sprintf("h%d", i))
+		g.entries = append(g.entries, se)
+		objects = append(objects, se)
+	}
+	hosts := g.hosts()
+	g.Shuffle(len(hosts), func(i, j int) { hosts[i], hosts[j] = hosts[j], hosts[i] })
+	for i := 0; len(hosts) > 0 && i < 2; i++ {
+		n := 1 + g.IntN(min(3, len(hosts)))
+		root := g.virtualService(fmt.Sprintf("v%d", i), slices.Clone(hosts[:n]))
+		if g.oneIn(5) {
+			objects = append(objects, g.delegate(root))
+		}
+		objects = append(objects, root)
+		hosts = hosts[n:]
+	}
+	return objects
+}
+
+func (g *generator) hosts() []string {
+	var hosts []string
+	for _, se := range g.entries {
+		hosts = append(hosts, se.Spec.GetHosts()...)
+	}
+	return hosts
+}
+
+var portChoices = []*networking.ServicePort{
+	{Number: 80, Name: "http", Protocol: "HTTP"},
+	{Number: 8080, Name: "http-alt", Protocol: "HTTP"},
+	{Number: 443, Name: "https", Protocol: "HTTPS"},
+	{Number: 8443, Name: "tls", Protocol: "TLS"},
+	{Number: 9000, Name: "grpc", Protocol: "GRPC"},
+}
+
+func (g *generator) serviceEntry(name string) *networkingv1.ServiceEntry {
+	se := &networkingv1.ServiceEntry{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "shop"}}
+	spec := &se.Spec
+	spec.Hosts = []string{name + ".example.com"}
+	spec.Location = networking.ServiceEntry_MESH_EXTERNAL
+	spec.ExportTo = pick(g, nil, []string{"."}, []string{".", "istio-egress"}, []string{".", "istio-egress"})
+	// Most have one port for each protocol, as hosts do.
+	weights := pick(g, [5]int{1, 0, 1, 0, 0}, [5]int{1, 0, 1, 0, 0}, [5]int{1, 0, 0, 0, 0}, [5]int{0, 0, 1, 0, 0},
+		[5]int{0, 1, 0, 0, 0}, [5]int{0, 1, 0, 1, 0}, [5]int{1, 1, 0, 0, 0}, [5]int{0, 0, 0, 0, 1}, [5]int{0, 0, 1, 1, 0})
+	for i, p := range portChoices {
+		if weights[i] == 1 {
+			spec.Ports = append(spec.Ports, p)
+		}
+	}
+	spec.Resolution = networking.ServiceEntry_DNS
+	switch {
+	case g.oneIn(8):
+		spec.Resolution = networking.ServiceEntry_STATIC
+		spec.Endpoints = []*networking.WorkloadEntry{{Address: fmt.Sprintf("198.51.100.%d", 1+g.IntN(200))}}
+	case g.oneIn(8):
+		spec.Resolution = networking.ServiceEntry_DNS_ROUND_ROBIN
+	case g.oneIn(12):
+		spec.Resolution = networking.ServiceEntry_NONE
+	}
+	return se
+}
+
+func (g *generator) virtualService(name string, hosts []string) *networkingv1.VirtualService {
+	vs := &networkingv1.VirtualService{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "shop"}}
+	spec := &vs.Spec
+	spec.Hosts = hosts
+	spec.ExportTo = pick(g, nil, []string{"."}, []string{".", "other"}, []string{"istio-egress", "."})
+	spec.Gateways = pick(g, nil, nil, nil, nil, []string{"mesh"}, []string{"mesh"})
+	if g.oneIn(20) {
+		spec.Gateways = pick(g, []string{"ingress"}, []string{"mesh", "ingress"}, []string{"mesh", "istio-egress/egress"})
+	}
+	if g.oneIn(20) {
+		vs.Annotations = map[string]string{"sallyport.dev/inject": "none"}
+	}
+	if !g.oneIn(5) {
+		for i := range 1 + g.IntN(4) {
+			spec.Http = append(spec.Http, g.httpRoute(hosts, i))
+		}
+	}
+	for _, h := range hosts {
+		if g.oneIn(3) || len(spec.Http)+len(spec.Tls) == 0 {
+			spec.Tls = append(spec.Tls, g.tlsRoute(h, hosts))
+		}
+	}
+	return vs
+}
+
+// delegate moves a route of the root to a VirtualService of its own.
+func (g *generator) delegate(root *networkingv1.VirtualService) *networkingv1.VirtualService {
+	name := root.Name + "-part"
+	part := &networkingv1.VirtualService{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "shop"}}
+	part.Spec.Http = []*networking.HTTPRoute{{
+		Timeout: g.duration(), Route: []*networking.HTTPRouteDestination{{Destination: g.destination(root.Spec.GetHosts(), true)}},
+	}}
+	root.Spec.Http = append([]*networking.HTTPRoute{{
+		Match:    []*networking.HTTPMatchRequest{{Uri: &networking.StringMatch{MatchType: &networking.StringMatch_Prefix{Prefix: "/part"}}}},
+		Delegate: &networking.Delegate{Name: name, Namespace: "shop"},
+	}}, root.Spec.GetHttp()...)
+	return part
+}
+
+// destination returns one of the hosts, or now and then another one.
+func (g *generator) destination(hosts []string, withPort bool) *networking.Destination {
+	host := pick(g, hosts...)
+	if g.oneIn(8) {
+		host = pick(g, g.hosts()...)
+	}
+	d := &networking.Destination{Host: host}
+	if withPort || g.oneIn(2) {
+		d.Port = &networking.PortSelector{Number: g.portOf(host)}
+	}
+	if g.oneIn(40) {
+		d.Subset = "v1"
+	}
+	return d
+}
+
+func (g *generator) portOf(host string) uint32 {
+	for _, se := range g.entries {
+		if se.Spec.GetHosts()[0] == host {
+			return pick(g, se.Spec.GetPorts()...).GetNumber()
+		}
+	}
+	return 80
+}
+
+func (g *generator) tlsRoute(host string, hosts []string) *networking.TLSRoute {
+	match := &networking.TLSMatchAttributes{SniHosts: []string{host}}
+	if g.oneIn(2) {
+		match.Port = pick(g, uint32(443), uint32(443), uint32(8443))
+	}
+	if g.oneIn(25) {
+		match.SourceLabels = map[string]string{"app": "web"}
+	}
+	r := &networking.TLSRoute{Match: []*networking.TLSMatchAttributes{match}}
+	r.Route = []*networking.RouteDestination{{Destination: g.destination([]string{host}, false)}}
+	if g.oneIn(6) {
+		r.Route[0].Weight = 30
+		r.Route = append(r.Route, &networking.RouteDestination{Destination: g.destination(hosts, true), Weight: 70})
+	}
+	return r
+}
