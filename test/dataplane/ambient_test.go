@@ -14,6 +14,7 @@ import (
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
+	"github.com/sallyport-dev/sallyport/rules/analysis"
 	"github.com/stretchr/testify/require"
 	"istio.io/istio/pilot/pkg/features"
 	"istio.io/istio/pilot/pkg/model"
@@ -21,8 +22,6 @@ import (
 	"istio.io/istio/pilot/test/xdstest"
 	istiotest "istio.io/istio/pkg/test"
 	"sigs.k8s.io/yaml"
-
-	"github.com/sallyport-dev/sallyport/rules/analysis"
 )
 
 // TestAmbient shows what a waypoint serves. The worlds are in testdata/ambient; in
@@ -68,7 +67,7 @@ func runAmbient(t *testing.T, file string) {
 		a.checkVerdicts(t)
 		a.checkAfter(t)
 		for _, obj := range a.changed {
-			checkObject(t, obj)
+			require.NoError(t, complaint(t, obj), nameOf(obj))
 		}
 		expectChains(t, lines(sections["with"]), w.waypoint(t, a.stored))
 	})
@@ -150,27 +149,22 @@ func (w *world) deployedWaypoint(t *testing.T) string {
 // describeChain says what a chain does that is not the same for all.
 func describeChain(t *testing.T, chain *listener.FilterChain) string {
 	t.Helper()
+	var details []string
 	network, http := xdstest.ExtractFilterNames(t, chain)
-	text := chain.GetName()
 	if n := countSuffix(slices.Concat(network, http), ".rbac"); n > 0 {
-		text += fmt.Sprintf(" %d policies", n)
+		details = append(details, fmt.Sprintf("%d policies", n))
 	}
 	if countSuffix(slices.Concat(network, http), "dynamic_forward_proxy") > 0 {
-		text += " DNS"
+		details = append(details, "DNS")
 	}
 	manager := xdstest.ExtractHTTPConnectionManager(t, chain)
-	if manager == nil {
-		return text
-	}
 	for _, vh := range manager.GetRouteConfig().GetVirtualHosts() {
 		for _, r := range vh.GetRoutes() {
 			h := hop{t: t, route: r}
-			if details := h.details(); len(details) > 0 {
-				text += " " + strings.Join(details, ", ")
-			}
+			details = append(details, h.details()...)
 		}
 	}
-	return text
+	return strings.TrimSpace(chain.GetName() + " " + strings.Join(details, ", "))
 }
 
 func countSuffix(names []string, suffix string) int {

@@ -24,7 +24,8 @@
 //
 // A line of admission is "Kind/namespace/name: denied rule, rule" or the same with
 // "warned". Whatever is denied must stand there, and so must every warning of
-// virtualservice/gateway-bypass: it tells which traffic goes past the gateway.
+// virtualservice/gateway-bypass about a VirtualService: it tells which traffic goes
+// past the gateway.
 //
 // A call is a line such as
 //

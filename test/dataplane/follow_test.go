@@ -5,15 +5,15 @@ package dataplane
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	"github.com/sallyport-dev/sallyport/rules/config"
 	"istio.io/istio/pilot/pkg/model"
 	"istio.io/istio/pilot/pkg/simulation"
-
-	"github.com/sallyport-dev/sallyport/rules/config"
 )
 
 // outcome says where a call goes, as doc.go describes it.
@@ -24,7 +24,7 @@ func (m *meshNow) outcome(c *call) string {
 
 // leave says where a call goes that a sidecar sends to a cluster.
 func (m *meshNow) leave(c *call, h *hop, t target) string {
-	if _, ok := m.gatewayOf(t.cluster); !ok {
+	if !m.isGateway(t.cluster) {
 		return m.end(h, "direct ", t)
 	}
 	if problem := h.problem(m, t); problem != "" {
@@ -32,7 +32,7 @@ func (m *meshNow) leave(c *call, h *hop, t target) string {
 	}
 	next := m.arrive(m.gateway(), m.next(c, h, t), c)
 	return "gateway -> " + next.describe(func(t target) string {
-		if _, ok := m.gatewayOf(t.cluster); ok {
+		if m.isGateway(t.cluster) {
 			return "gateway (a loop)"
 		}
 		return m.end(&next, "", t)
@@ -53,15 +53,10 @@ func (m *meshNow) end(h *hop, prefix string, t target) string {
 	return prefix + t.cluster
 }
 
-// gatewayOf returns the egress gateway whose Service a cluster is.
-func (m *meshNow) gatewayOf(name string) (*config.EgressGateway, bool) {
+// isGateway reports whether a cluster is the Service of an egress gateway.
+func (m *meshNow) isGateway(name string) bool {
 	_, _, host, _ := model.ParseSubsetKey(name)
-	gateways := m.world.config.Mesh.EgressGateways
-	i := slices.IndexFunc(gateways, func(g config.EgressGateway) bool { return g.Service == string(host) })
-	if i < 0 {
-		return nil, false
-	}
-	return &gateways[i], true
+	return slices.ContainsFunc(m.world.config.Mesh.EgressGateways, func(g config.EgressGateway) bool { return g.Service == string(host) })
 }
 
 // connection is what the workload sends to its sidecar.
@@ -147,6 +142,9 @@ func (m *meshNow) hasEndpoints(p *proxy, name string) bool {
 	return ok && len(shards.Shards) > 0
 }
 
+// leadsOut matches outcomes of routes that are the last of a call.
+var leadsOut = regexp.MustCompile(`^(\d+% )?(direct )?outbound`)
+
 // describe puts together where the targets of a hop lead.
 func (h *hop) describe(lead func(target) string) string {
 	if h.failure != nil {
@@ -164,7 +162,7 @@ func (h *hop) describe(lead func(target) string) string {
 		parts = append(parts, part)
 	}
 	text := strings.Join(parts, ", ")
-	if details := h.details(); len(details) > 0 && !strings.HasPrefix(text, "gateway") && !strings.HasSuffix(text, "Cluster") {
+	if details := h.details(); len(details) > 0 && leadsOut.MatchString(text) {
 		text += " (" + strings.Join(details, ", ") + ")"
 	}
 	return text

@@ -7,11 +7,10 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"github.com/sallyport-dev/sallyport/rules/analysis"
 	networking "istio.io/api/networking/v1alpha3"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/sallyport-dev/sallyport/rules/analysis"
 )
 
 // A generator makes what teams may write: valid, but not always wise.
@@ -80,13 +79,13 @@ func (g *generator) serviceEntry(name string) *networkingv1.ServiceEntry {
 		}
 	}
 	spec.Resolution = networking.ServiceEntry_DNS
-	switch {
-	case g.oneIn(8):
+	switch g.IntN(10) {
+	case 0:
 		spec.Resolution = networking.ServiceEntry_STATIC
 		spec.Endpoints = []*networking.WorkloadEntry{{Address: fmt.Sprintf("198.51.100.%d", 1+g.IntN(200))}}
-	case g.oneIn(8):
+	case 1:
 		spec.Resolution = networking.ServiceEntry_DNS_ROUND_ROBIN
-	case g.oneIn(12):
+	case 2:
 		spec.Resolution = networking.ServiceEntry_NONE
 	}
 	return se
@@ -110,7 +109,7 @@ func (g *generator) virtualService(name string, hosts []string) *networkingv1.Vi
 		}
 	}
 	for _, h := range hosts {
-		if g.oneIn(3) || len(spec.Http)+len(spec.Tls) == 0 {
+		if g.oneIn(3) || len(spec.GetHttp())+len(spec.GetTls()) == 0 {
 			spec.Tls = append(spec.Tls, g.tlsRoute(h, hosts))
 		}
 	}

@@ -3,19 +3,19 @@
 package dataplane
 
 import (
+	"errors"
 	"maps"
 	"regexp"
 	"slices"
 	"testing"
 
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	"github.com/sallyport-dev/sallyport/rules/analysis"
 	"github.com/stretchr/testify/require"
 	"istio.io/istio/pilot/pkg/model"
 	"istio.io/istio/pilot/test/xdstest"
 	"istio.io/istio/pkg/config/schema/collections"
 	"istio.io/istio/pkg/config/schema/resource"
-
-	"github.com/sallyport-dev/sallyport/rules/analysis"
 )
 
 // checkValid fails if istiod made what Envoy would refuse.
@@ -29,16 +29,14 @@ func (m *meshNow) checkValid(t *testing.T) {
 	}
 }
 
-// checkObject fails if istiod's validation refuses the object, or warns.
-func checkObject(t *testing.T, obj analysis.Object) {
+// complaint returns what istiod's validation says of an object: errors and warnings.
+func complaint(t *testing.T, obj analysis.Object) error {
 	t.Helper()
-	cfg := configOf(t, obj)
 	kind := analysis.KindOf(obj)
 	schema, ok := collections.Pilot.FindByGroupVersionAliasesKind(resource.FromKubernetesGVK(new(kind.WithVersion(kind.Versions[0]))))
 	require.True(t, ok)
-	warning, err := schema.ValidateConfig(cfg)
-	require.NoError(t, err, nameOf(obj))
-	require.NoError(t, warning, nameOf(obj))
+	warning, err := schema.ValidateConfig(configOf(t, obj))
+	return errors.Join(warning, err)
 }
 
 // referenced returns the clusters that routes and filters of a proxy name.
@@ -121,7 +119,7 @@ func (m *meshNow) checkPatience(t *testing.T, c *call) {
 	t.Helper()
 	h := m.arrive(m.sidecar(c), c.connection(), c)
 	for _, next := range h.targets {
-		if _, ok := m.gatewayOf(next.cluster); !ok || h.route == nil {
+		if !m.isGateway(next.cluster) || h.route == nil {
 			continue
 		}
 		outer := h.route.GetRoute().GetTimeout().AsDuration()

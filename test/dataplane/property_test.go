@@ -6,18 +6,19 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"github.com/google/go-cmp/cmp"
+	"github.com/sallyport-dev/sallyport/rules"
+	"github.com/sallyport-dev/sallyport/rules/analysis"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
+	networking "istio.io/api/networking/v1alpha3"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
-
-	"github.com/sallyport-dev/sallyport/rules"
-	"github.com/sallyport-dev/sallyport/rules/analysis"
 )
 
 // seeds is how many random worlds there are.
@@ -38,13 +39,19 @@ spec:
 // with a request, they must do at the gateway when Sallyport has led them there; and
 // what it has not led there, for which it must have said why, must be as it was.
 func TestRoutesKeepTheirMeaning(t *testing.T) {
-	var led, left int
+	var led, left, failures int
 	for seed := range uint64(seeds) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+		if failures == 3 {
+			t.Fatal("there may be more")
+		}
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			r := newRandomWorld(t, seed)
 			r.check(t)
 			led += r.led
 			left += r.left
+			if t.Failed() {
+				failures++
+			}
 		})
 	}
 	t.Logf("%d VirtualServices are led through the gateway, %d are not", led, left)
@@ -110,8 +117,11 @@ func callsTo(entries []*networkingv1.ServiceEntry) string {
 func (r *randomWorld) check(t *testing.T) {
 	t.Helper()
 	for _, obj := range r.admission.changed {
-		checkObject(t, obj)
-		r.checkStable(t, obj)
+		raw := r.raw[slices.IndexFunc(r.raw, func(o analysis.Object) bool { return nameOf(o) == nameOf(obj) })]
+		if complaint(t, raw) == nil {
+			require.NoError(t, complaint(t, obj), nameOf(obj))
+		}
+		r.checkStable(t, obj, raw)
 	}
 	without, with := newMesh(t, r.world, r.raw), newMesh(t, r.world, r.admission.stored)
 	ledHosts := r.ledHosts(t)
@@ -119,6 +129,7 @@ func (r *randomWorld) check(t *testing.T) {
 		r.compare(t, c, without, with, ledHosts[c.host])
 	}
 	with.checkValid(t)
+	without.gateway()
 	before := without.dangling(t)
 	for _, name := range with.dangling(t) {
 		if !slices.Contains(before, name) {
@@ -158,11 +169,19 @@ func (r *randomWorld) ledHosts(t *testing.T) map[string]bool {
 		}
 		r.left++
 		reasons := strings.Join(r.admission.findings[nameOf(vs)], "\n")
-		if vs.Spec.GetGateways() == nil && !strings.Contains(reasons, bypass) {
+		if forwards(vs) && vs.Spec.GetGateways() == nil && !strings.Contains(reasons, bypass) {
 			t.Errorf("%s is not led through the gateway, and Sallyport does not say why: %q", nameOf(vs), reasons)
 		}
 	}
 	return hosts
+}
+
+// forwards reports whether a VirtualService leads anywhere, rather than to answer
+// requests by itself.
+func forwards(vs *networkingv1.VirtualService) bool {
+	return len(vs.Spec.GetTls()) > 0 || slices.ContainsFunc(vs.Spec.GetHttp(), func(r *networking.HTTPRoute) bool {
+		return len(r.GetRoute()) > 0 || r.GetDelegate() != nil
+	})
 }
 
 var external = regexp.MustCompile(`\bdirect `)
@@ -176,11 +195,16 @@ func (r *randomWorld) compare(t *testing.T, c *call, without, with *meshNow, led
 		return // a destination without a port may get one that there is
 	}
 	want := before
-	if led {
+	switch {
+	case led && strings.HasSuffix(before, "Cluster"): // routes for other hosts had hidden this one
+		want = fmt.Sprintf("gateway -> outbound|%d||%s", c.port, c.host)
+	case led:
 		want = "gateway -> " + external.ReplaceAllString(before, "")
 	}
 	if after != want {
 		t.Errorf("%s\nwithout %s\n   with %s", c.text, before, after)
+	}
+	if after != want || strings.HasSuffix(before, "Cluster") {
 		return
 	}
 	diff := cmp.Diff(without.effects(c), with.effects(c), protocmp.Transform())
@@ -195,7 +219,7 @@ func (r *randomWorld) compare(t *testing.T, c *call, without, with *meshNow, led
 func (m *meshNow) effects(c *call) *route.Route {
 	h := m.arrive(m.sidecar(c), c.connection(), c)
 	if len(h.targets) == 1 {
-		if _, ok := m.gatewayOf(h.targets[0].cluster); ok {
+		if m.isGateway(h.targets[0].cluster) {
 			h = m.arrive(m.gateway(), m.next(c, &h, h.targets[0]), c)
 		}
 	}
@@ -209,14 +233,13 @@ func (m *meshNow) effects(c *call) *route.Route {
 
 // checkStable fails if another application changes an object again, or if what is
 // left when the team applies its file again does not become the same.
-func (r *randomWorld) checkStable(t *testing.T, obj analysis.Object) {
+func (r *randomWorld) checkStable(t *testing.T, obj, raw analysis.Object) {
 	t.Helper()
 	want := withoutAge(t, obj)
-	i := slices.IndexFunc(r.raw, func(o analysis.Object) bool { return nameOf(o) == nameOf(obj) })
 	for name, fields := range map[string]map[string]any{
 		"again":         fieldsOf(t, obj),
-		"half reverted": overlay(fieldsOf(t, obj), fieldsOf(t, r.raw[i]), "http", "tls", "tcp"),
-		"reapplied":     overlay(fieldsOf(t, obj), fieldsOf(t, r.raw[i]), "http", "tls", "tcp", "gateways", "exportTo", "hosts"),
+		"half reverted": overlay(fieldsOf(t, obj), fieldsOf(t, raw), "http", "tls", "tcp"),
+		"reapplied":     overlay(fieldsOf(t, obj), fieldsOf(t, raw), "http", "tls", "tcp", "gateways", "exportTo", "hosts"),
 	} {
 		got := r.mutate(t, obj, fields)
 		if diff := cmp.Diff(want, withoutAge(t, got)); diff != "" {

@@ -29,12 +29,12 @@ func upstreamTLS(t *testing.T, c *cluster.Cluster) *tls.UpstreamTlsContext {
 // speaksHTTP2 reports whether requests that came by HTTP/2 go on by it.
 func speaksHTTP2(t *testing.T, c *cluster.Cluster) bool {
 	t.Helper()
-	any, ok := c.GetTypedExtensionProtocolOptions()["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]
+	extension, ok := c.GetTypedExtensionProtocolOptions()["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]
 	if !ok {
 		return false
 	}
 	options := &httpoptions.HttpProtocolOptions{}
-	require.NoError(t, any.UnmarshalTo(options))
+	require.NoError(t, extension.UnmarshalTo(options))
 	return options.GetExplicitHttpConfig().GetHttp2ProtocolOptions() != nil || options.GetUseDownstreamProtocolConfig() != nil ||
 		options.GetAutoConfig() != nil
 }

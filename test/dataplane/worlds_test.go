@@ -10,10 +10,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/sallyport-dev/sallyport/rules/analysis"
 	"github.com/stretchr/testify/require"
 	"istio.io/istio/pkg/log"
-
-	"github.com/sallyport-dev/sallyport/rules/analysis"
 )
 
 func TestMain(m *testing.M) {
@@ -56,7 +55,7 @@ func (w *world) runWith(t *testing.T) {
 	a.checkVerdicts(t)
 	a.checkAfter(t)
 	for _, obj := range a.changed {
-		checkObject(t, obj)
+		require.NoError(t, complaint(t, obj), nameOf(obj))
 	}
 	m := newMesh(t, w, a.stored)
 	for _, c := range w.calls {
