@@ -4,7 +4,7 @@ package dataplane
 
 import (
 	"bytes"
-	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +12,9 @@ import (
 	"testing"
 
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	rbac "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
+	httprbac "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
+	networkrbac "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 	"github.com/sallyport-dev/sallyport/rules/analysis"
@@ -151,12 +154,12 @@ func describeChain(t *testing.T, chain *listener.FilterChain) string {
 	t.Helper()
 	var details []string
 	network, http := xdstest.ExtractFilterNames(t, chain)
-	if n := countSuffix(slices.Concat(network, http), ".rbac"); n > 0 {
-		details = append(details, fmt.Sprintf("%d policies", n))
+	for _, name := range slices.Concat(network, http) {
+		if strings.HasSuffix(name, "dynamic_forward_proxy") {
+			details = append(details, "DNS")
+		}
 	}
-	if countSuffix(slices.Concat(network, http), "dynamic_forward_proxy") > 0 {
-		details = append(details, "DNS")
-	}
+	details = append(details, policiesOf(t, chain)...)
 	manager := xdstest.ExtractHTTPConnectionManager(t, chain)
 	for _, vh := range manager.GetRouteConfig().GetVirtualHosts() {
 		for _, r := range vh.GetRoutes() {
@@ -167,12 +170,26 @@ func describeChain(t *testing.T, chain *listener.FilterChain) string {
 	return strings.TrimSpace(chain.GetName() + " " + strings.Join(details, ", "))
 }
 
-func countSuffix(names []string, suffix string) int {
-	n := 0
-	for _, name := range names {
-		if strings.HasSuffix(name, suffix) {
-			n++
+// policiesOf returns the AuthorizationPolicies that a chain enforces.
+func policiesOf(t *testing.T, chain *listener.FilterChain) []string {
+	t.Helper()
+	names := map[string]bool{}
+	add := func(rules *rbac.RBAC) {
+		for name := range rules.GetPolicies() {
+			names[strings.TrimSuffix(name, "-rule[0]")] = true
 		}
 	}
-	return n
+	for _, f := range chain.GetFilters() {
+		network := &networkrbac.RBAC{}
+		if f.GetTypedConfig().UnmarshalTo(network) == nil {
+			add(network.GetRules())
+		}
+	}
+	for _, f := range xdstest.ExtractHTTPConnectionManager(t, chain).GetHttpFilters() {
+		http := &httprbac.RBAC{}
+		if f.GetTypedConfig().UnmarshalTo(http) == nil {
+			add(http.GetRules())
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
 }

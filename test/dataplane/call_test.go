@@ -29,7 +29,9 @@ type call struct {
 	query              url.Values
 	headers            http.Header
 
-	without, with string
+	// without and with are where it goes, and today is where it still goes with
+	// Sallyport, if that is not where it should.
+	without, with, today string
 }
 
 var defaultPorts = map[string]int{"http": 80, "grpc": 80, "https": 443, "tls": 443}
@@ -58,6 +60,8 @@ func parseCalls(t *testing.T, data []byte) []*call {
 			calls[len(calls)-1].without = strings.TrimSpace(outcome)
 		} else if outcome, ok := strings.CutPrefix(line, "with:"); ok {
 			calls[len(calls)-1].with = strings.TrimSpace(outcome)
+		} else if outcome, ok := strings.CutPrefix(line, "today:"); ok {
+			calls[len(calls)-1].today = strings.TrimSpace(outcome)
 		} else {
 			calls = append(calls, parseCall(t, line))
 		}

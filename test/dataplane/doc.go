@@ -17,6 +17,7 @@
 //	after.yaml     objects as they must be stored
 //	admission      what Sallyport says of objects, one a line
 //	dangling       clusters that routes name and that there are not, without Sallyport
+//	dangling-today the same with Sallyport, where it does not repair that
 //	objects.yaml   what teams apply, in this order
 //	calls          who calls what, and where it goes
 //
@@ -38,6 +39,9 @@
 //
 //	without: direct outbound|80||api.example.com
 //	with:    gateway -> outbound|80||api.example.com (timeout 3s)
+//
+// A third line, "today:", says where it still goes with Sallyport, if that is not where
+// it should. It fails as soon as it is no longer true.
 //
 // In each world everything that istiod makes must be valid, routes must lead to
 // clusters that exist, and no route of a sidecar may lead out but those that a line

@@ -56,13 +56,26 @@ func (p *proxy) referenced(t *testing.T) []string {
 		}
 	}
 	for _, l := range p.Listeners {
-		for _, chain := range append(slices.Clone(l.GetFilterChains()), l.GetDefaultFilterChain()) {
+		for _, chain := range reachable(l) {
 			for _, target := range tcpTargets(t, chain) {
 				names[target.cluster] = true
 			}
 		}
 	}
 	return slices.Sorted(maps.Keys(names))
+}
+
+// reachable returns the chains of a listener that a connection can come to. The
+// default one is none if another is for the very address of the listener.
+func reachable(l *listener.Listener) []*listener.FilterChain {
+	address := l.GetAddress().GetSocketAddress().GetAddress()
+	for _, chain := range l.GetFilterChains() {
+		ranges := chain.GetFilterChainMatch().GetPrefixRanges()
+		if len(ranges) == 1 && ranges[0].GetAddressPrefix() == address && ranges[0].GetPrefixLen().GetValue() == 32 {
+			return l.GetFilterChains()
+		}
+	}
+	return append(slices.Clone(l.GetFilterChains()), l.GetDefaultFilterChain())
 }
 
 func tcpTargets(t *testing.T, chain *listener.FilterChain) []target {
@@ -97,7 +110,7 @@ func (m *meshNow) checkWayOut(t *testing.T) {
 	t.Helper()
 	allowed := map[string]bool{}
 	for _, c := range m.world.calls {
-		for _, found := range direct.FindAllStringSubmatch(c.with, -1) {
+		for _, found := range direct.FindAllStringSubmatch(c.with+" "+c.today, -1) {
 			allowed[found[1]] = true
 		}
 	}

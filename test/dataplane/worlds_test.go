@@ -3,13 +3,14 @@
 package dataplane
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/sallyport-dev/sallyport/rules/analysis"
 	"github.com/stretchr/testify/require"
 	"istio.io/istio/pkg/log"
@@ -42,7 +43,12 @@ func (w *world) runWithout(t *testing.T) {
 		compare(t, c, c.without, m.outcome(c))
 	}
 	m.checkValid(t)
-	if diff := cmp.Diff(w.dangling, m.dangling(t)); diff != "" {
+	checkDangling(t, w.dangling, m.dangling(t))
+}
+
+func checkDangling(t *testing.T, want, got []string) {
+	t.Helper()
+	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Errorf("routes to clusters that there are not, want (-) and got (+):\n%s", diff)
 	}
 }
@@ -59,11 +65,15 @@ func (w *world) runWith(t *testing.T) {
 	}
 	m := newMesh(t, w, a.stored)
 	for _, c := range w.calls {
-		compare(t, c, c.with, m.outcome(c))
+		got := m.outcome(c)
+		if c.today != "" && got == c.with {
+			t.Errorf("%s goes where it should: remove the line \"today\"", c.text)
+		}
+		compare(t, c, cmp.Or(c.today, c.with), got)
 		m.checkPatience(t, c)
 	}
 	m.checkValid(t)
-	require.Empty(t, m.dangling(t), "routes to clusters that there are not")
+	checkDangling(t, w.danglingToday, m.dangling(t))
 	m.checkWayOut(t)
 }
 
@@ -80,7 +90,7 @@ func (a *admission) checkAfter(t *testing.T) {
 	for _, doc := range documents(t, a.world.after) {
 		i := slices.IndexFunc(a.stored, func(o analysis.Object) bool { return nameOf(o) == nameOf(doc.Object) })
 		require.GreaterOrEqual(t, i, 0, "%s is not stored", nameOf(doc.Object))
-		if diff := cmp.Diff(withoutAge(t, doc.Object), withoutAge(t, a.stored[i])); diff != "" {
+		if diff := gocmp.Diff(withoutAge(t, doc.Object), withoutAge(t, a.stored[i])); diff != "" {
 			t.Errorf("%s, want (-) and got (+):\n%s", nameOf(doc.Object), diff)
 		}
 	}
