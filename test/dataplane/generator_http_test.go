@@ -26,13 +26,13 @@ func (g *generator) duration() *durationpb.Duration {
 	return durationpb.New(time.Duration(1+g.IntN(20)) * time.Second)
 }
 
-func (g *generator) httpRoute(hosts []string, index int) *networking.HTTPRoute {
+func (g *generator) httpRoute(hosts []string, number uint32, index int) *networking.HTTPRoute {
 	r := &networking.HTTPRoute{Timeout: g.duration()}
 	if g.oneIn(2) {
 		r.Name = fmt.Sprintf("r%d", index)
 	}
 	for range g.IntN(3) {
-		r.Match = append(r.Match, g.httpMatch())
+		r.Match = append(r.Match, g.httpMatch(number))
 	}
 	switch {
 	case g.oneIn(10):
@@ -50,10 +50,10 @@ func (g *generator) httpRoute(hosts []string, index int) *networking.HTTPRoute {
 
 // forward completes a route that leads to destinations.
 func (g *generator) forward(r *networking.HTTPRoute, hosts []string) {
-	r.Route = []*networking.HTTPRouteDestination{{Destination: g.destination(hosts, false)}}
+	r.Route = []*networking.HTTPRouteDestination{{Destination: g.destination(hosts, false, isPlain)}}
 	if g.oneIn(4) {
 		r.Route[0].Weight = 80
-		r.Route = append(r.Route, &networking.HTTPRouteDestination{Destination: g.destination(hosts, false), Weight: 20})
+		r.Route = append(r.Route, &networking.HTTPRouteDestination{Destination: g.destination(hosts, false, isPlain), Weight: 20})
 	}
 	if g.oneIn(4) {
 		r.Retries = g.retries()
@@ -65,7 +65,7 @@ func (g *generator) forward(r *networking.HTTPRoute, hosts []string) {
 	}
 	if g.oneIn(12) {
 		r.Mirrors = []*networking.HTTPMirrorPolicy{{
-			Destination: g.destination(hosts, false), Percentage: &networking.Percent{Value: 10},
+			Destination: g.destination(hosts, false, isPlain), Percentage: &networking.Percent{Value: 10},
 		}}
 	}
 	if g.oneIn(12) {
@@ -91,7 +91,7 @@ func (g *generator) retries() *networking.HTTPRetry {
 	}
 }
 
-func (g *generator) httpMatch() *networking.HTTPMatchRequest {
+func (g *generator) httpMatch(number uint32) *networking.HTTPMatchRequest {
 	m := &networking.HTTPMatchRequest{}
 	if !g.oneIn(4) {
 		m.Uri = pick(g, prefix("/v1"), prefix("/v2"), exact("/v1/x"), prefix("/old"),
@@ -113,11 +113,14 @@ func (g *generator) httpMatch() *networking.HTTPMatchRequest {
 		m.Authority = prefix("h0.")
 	}
 	if g.oneIn(6) {
-		m.Port = pick(g, uint32(80), uint32(80), uint32(8080))
+		m.Port = number
+		if g.oneIn(15) {
+			m.Port = pick(g, uint32(80), uint32(8080))
+		}
 	}
-	if g.oneIn(40) {
+	if g.oneIn(100) {
 		m.SourceLabels = map[string]string{"app": "web"}
-	} else if g.oneIn(40) {
+	} else if g.oneIn(40) && !knownBugs {
 		m.Gateways = []string{"mesh"}
 	}
 	return m
