@@ -12,9 +12,6 @@ import (
 	"testing"
 
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	rbac "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
-	httprbac "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
-	networkrbac "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 	"github.com/sallyport-dev/sallyport/rules/analysis"
@@ -179,21 +176,9 @@ func describeChain(t *testing.T, chain *listener.FilterChain) string {
 func policiesOf(t *testing.T, chain *listener.FilterChain) []string {
 	t.Helper()
 	names := map[string]bool{}
-	add := func(rules *rbac.RBAC) {
+	for _, rules := range rulesOf(t, chain) {
 		for name := range rules.GetPolicies() {
 			names[strings.TrimSuffix(name, "-rule[0]")] = true
-		}
-	}
-	for _, f := range chain.GetFilters() {
-		network := &networkrbac.RBAC{}
-		if f.GetTypedConfig().UnmarshalTo(network) == nil {
-			add(network.GetRules())
-		}
-	}
-	for _, f := range xdstest.ExtractHTTPConnectionManager(t, chain).GetHttpFilters() {
-		http := &httprbac.RBAC{}
-		if f.GetTypedConfig().UnmarshalTo(http) == nil {
-			add(http.GetRules())
 		}
 	}
 	return slices.Sorted(maps.Keys(names))

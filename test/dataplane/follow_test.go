@@ -108,9 +108,15 @@ func (m *meshNow) arrive(p *proxy, in simulation.Call, c *call) hop {
 		h.failure = res.Error
 		return h
 	}
+	if h.isDenied(in) {
+		h.failure = errDenied
+		return h
+	}
 	h.match(&res, in)
 	return h
 }
+
+var errDenied = errors.New("denied by an AuthorizationPolicy")
 
 // problem says why a cluster cannot be reached, or nothing.
 func (h *hop) problem(m *meshNow, t target) string {

@@ -43,7 +43,7 @@ func (h *hop) match(res *simulation.Result, in simulation.Call) {
 	}
 	i := slices.IndexFunc(routes.GetVirtualHosts(), func(vh *route.VirtualHost) bool { return vh.GetName() == res.VirtualHostMatched })
 	vh := routes.GetVirtualHosts()[i]
-	r := &request{path: in.Path, authority: in.HostHeader, method: h.call.method, query: h.call.query, headers: h.call.headers}
+	r := h.request(in)
 	i = slices.IndexFunc(vh.GetRoutes(), func(candidate *route.Route) bool { return r.matches(candidate.GetMatch()) })
 	if i < 0 {
 		h.failure = errNoRoute
@@ -51,6 +51,11 @@ func (h *hop) match(res *simulation.Result, in simulation.Call) {
 	}
 	h.route = vh.GetRoutes()[i]
 	h.targets = targetsOf(h.route.GetRoute())
+}
+
+// request returns what routes and policies look at.
+func (h *hop) request(in simulation.Call) *request {
+	return &request{path: in.Path, authority: in.HostHeader, method: h.call.method, query: h.call.query, headers: h.call.headers}
 }
 
 func targetsOf(action *route.RouteAction) []target {
