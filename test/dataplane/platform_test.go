@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dataplane
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-dev/sallyport/rules/analysis"
+	"github.com/sallyport-dev/sallyport/rules/manifest"
+)
+
+// TestPlatform takes what deploy/platform has through Sallyport and istiod's
+// validation. Nobody may complain.
+func TestPlatform(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(platformDir, "*.yaml"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	w := newWorld(t, map[string][]byte{"platform": []byte("gateway.yaml")})
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			data, err := os.ReadFile(file)
+			require.NoError(t, err)
+			require.True(t, bytes.HasPrefix(data, []byte("# ")), "the comment on top says what it is")
+			a := newAdmission(t, w)
+			for doc, err := range manifest.Documents(file, bytes.NewReader(data)) {
+				require.NoError(t, err)
+				require.Empty(t, doc.Problems)
+				if doc.Object == nil { // the waypoint, which TestAmbient takes through istiod
+					require.Equal(t, "gateway.networking.k8s.io", doc.GVK.Group)
+					continue
+				}
+				raw := doc.Object.DeepCopyObject().(analysis.Object)
+				require.NoError(t, complaint(t, raw))
+				a.admit(t, doc)
+				require.Empty(t, a.verdicts)
+			}
+			require.Empty(t, a.changed, "Sallyport would change it")
+		})
+	}
+}
