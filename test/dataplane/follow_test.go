@@ -24,7 +24,7 @@ func (m *meshNow) outcome(c *call) string {
 
 // leave says where a call goes that a sidecar sends to a cluster.
 func (m *meshNow) leave(c *call, h *hop, t target) string {
-	if !m.isGateway(t.cluster) {
+	if _, ok := m.gatewayPort(h.proxy, t.cluster); !ok {
 		return m.end(h, "direct ", t)
 	}
 	if problem := h.problem(m, t); problem != "" {
@@ -32,7 +32,7 @@ func (m *meshNow) leave(c *call, h *hop, t target) string {
 	}
 	next := m.arrive(m.gateway(), m.next(c, h, t), c)
 	return "gateway -> " + next.describe(func(t target) string {
-		if m.isGateway(t.cluster) {
+		if _, ok := m.gatewayPort(next.proxy, t.cluster); ok {
 			return "gateway (a loop)"
 		}
 		return m.end(&next, "", t)
@@ -53,10 +53,24 @@ func (m *meshNow) end(h *hop, prefix string, t target) string {
 	return prefix + t.cluster
 }
 
-// isGateway reports whether a cluster is the Service of an egress gateway.
-func (m *meshNow) isGateway(name string) bool {
-	_, _, host, _ := model.ParseSubsetKey(name)
-	return slices.ContainsFunc(m.world.config.Mesh.EgressGateways, func(g config.EgressGateway) bool { return g.Service == string(host) })
+// gatewayPort returns the port of an egress gateway that a cluster leads to, since it
+// is the gateway's Service or has that for its endpoint; ok is false if it is neither.
+func (m *meshNow) gatewayPort(p *proxy, name string) (number int, ok bool) {
+	isGateway := func(host string) bool {
+		return slices.ContainsFunc(m.world.config.Mesh.EgressGateways, func(g config.EgressGateway) bool { return g.Service == host })
+	}
+	_, _, host, number := model.ParseSubsetKey(name)
+	if isGateway(string(host)) {
+		return number, true
+	}
+	for _, locality := range p.clusters[name].GetLoadAssignment().GetEndpoints() {
+		for _, e := range locality.GetLbEndpoints() {
+			if address := e.GetEndpoint().GetAddress().GetSocketAddress(); isGateway(address.GetAddress()) {
+				return int(address.GetPortValue()), true
+			}
+		}
+	}
+	return 0, false
 }
 
 // connection is what the workload sends to its sidecar.
@@ -79,7 +93,7 @@ func (c *call) connection() simulation.Call {
 // next is what the sidecar sends to the gateway.
 func (m *meshNow) next(c *call, h *hop, t target) simulation.Call {
 	out := c.connection()
-	_, _, _, out.Port = model.ParseSubsetKey(t.cluster)
+	out.Port, _ = m.gatewayPort(h.proxy, t.cluster)
 	out.Address, out.CallMode = "", simulation.CallModeGateway
 	if c.isHTTP() {
 		out.HostHeader, out.Path = h.rewritten(c)

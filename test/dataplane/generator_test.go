@@ -120,7 +120,7 @@ func (g *generator) virtualService(name string, hosts []string) *networkingv1.Vi
 		}
 	}
 	for _, h := range hosts {
-		hasTLS := slices.ContainsFunc(g.portsOf(h), func(p *networking.ServicePort) bool { return isTLS(p) })
+		hasTLS := slices.ContainsFunc(g.portsOf(h), isTLS)
 		if hasTLS && g.oneIn(3) || len(spec.GetHttp())+len(spec.GetTls()) == 0 {
 			spec.Tls = append(spec.Tls, g.tlsRoute(h, hosts))
 		}

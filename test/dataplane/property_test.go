@@ -219,7 +219,7 @@ func (r *randomWorld) compare(t *testing.T, c *call, without, with *meshNow, led
 func (m *meshNow) effects(c *call) *route.Route {
 	h := m.arrive(m.sidecar(c), c.connection(), c)
 	if len(h.targets) == 1 {
-		if m.isGateway(h.targets[0].cluster) {
+		if _, ok := m.gatewayPort(h.proxy, h.targets[0].cluster); ok {
 			h = m.arrive(m.gateway(), m.next(c, &h, h.targets[0]), c)
 		}
 	}
