@@ -13,8 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// knownBugs keeps out of random objects what the worlds half_reverted_mesh_match and
-// tls_to_another_port show in lines "today".
+// knownBugs passes over what the worlds half_reverted_mesh_match, tls_to_another_port
+// and split_http_and_tls_hosts show in lines "today".
 const knownBugs = true
 
 // A generator makes what teams may write: valid, but not always wise.
@@ -50,7 +50,9 @@ func (g *generator) objects() []analysis.Object {
 			objects = append(objects, g.delegate(root))
 		}
 		objects = append(objects, root)
-		hosts = hosts[n:]
+		if !g.oneIn(8) { // else the next one may have the same hosts
+			hosts = hosts[n:]
+		}
 	}
 	return objects
 }

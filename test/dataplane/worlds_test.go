@@ -74,7 +74,10 @@ func (w *world) runWith(t *testing.T) {
 	}
 	m.checkValid(t)
 	checkDangling(t, w.danglingToday, m.dangling(t))
-	m.checkWayOut(t)
+	if !slices.ContainsFunc(w.calls, func(c *call) bool { return c.today != "" }) {
+		m.checkWayOut(t)
+		m.checkServerNames(t)
+	}
 }
 
 func compare(t *testing.T, c *call, want, got string) {
