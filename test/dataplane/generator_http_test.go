@@ -120,7 +120,7 @@ func (g *generator) httpMatch(number uint32) *networking.HTTPMatchRequest {
 	}
 	if g.oneIn(100) {
 		m.SourceLabels = map[string]string{"app": "web"}
-	} else if g.oneIn(40) && !knownBugs {
+	} else if g.oneIn(40) {
 		m.Gateways = []string{"mesh"}
 	}
 	return m

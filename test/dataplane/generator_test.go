@@ -13,8 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// knownBugs passes over what the worlds half_reverted_mesh_match, tls_to_another_port
-// and split_http_and_tls_hosts show in lines "today".
+// knownBugs passes over what the world split_http_and_tls_hosts shows in a line "today".
 const knownBugs = true
 
 // A generator makes what teams may write: valid, but not always wise.
@@ -153,7 +152,7 @@ func (g *generator) destination(hosts []string, withPort bool, usual func(*netwo
 	d := &networking.Destination{Host: host}
 	if withPort || g.oneIn(2) {
 		ports := g.portsOf(host)
-		if fit := slices.DeleteFunc(slices.Clone(ports), func(p *networking.ServicePort) bool { return !usual(p) }); len(fit) > 0 && (knownBugs || !g.oneIn(15)) {
+		if fit := slices.DeleteFunc(slices.Clone(ports), func(p *networking.ServicePort) bool { return !usual(p) }); len(fit) > 0 && !g.oneIn(15) {
 			ports = fit
 		}
 		d.Port = &networking.PortSelector{Number: pick(g, ports...).GetNumber()}
