@@ -44,7 +44,13 @@ func (g *generator) objects() []analysis.Object {
 	g.Shuffle(len(hosts), func(i, j int) { hosts[i], hosts[j] = hosts[j], hosts[i] })
 	for i := 0; len(hosts) > 0 && i < 2; i++ {
 		n := 1 + g.IntN(min(3, len(hosts)))
-		root := g.virtualService(fmt.Sprintf("v%d", i), slices.Clone(hosts[:n]))
+		name := fmt.Sprintf("v%d", i)
+		if g.oneIn(8) {
+			objects = append(objects, g.byHand(name, hosts[0]))
+			hosts = hosts[1:]
+			continue
+		}
+		root := g.virtualService(name, slices.Clone(hosts[:n]))
 		if g.oneIn(5) {
 			objects = append(objects, g.delegate(root))
 		}
