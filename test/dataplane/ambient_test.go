@@ -5,7 +5,6 @@ package dataplane
 import (
 	"bytes"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -48,13 +47,10 @@ func runAmbient(t *testing.T, file string) {
 	require.NoError(t, err)
 	require.NotEmpty(t, bytes.TrimSpace(archive.Comment), "the comment says what the world shows")
 	sections := map[string][]byte{"platform": []byte("waypoint.yaml")}
-	for _, name := range []string{"config.yaml", "policy.yaml"} {
-		sections[name], err = os.ReadFile(filepath.Join("testdata", "ambient", "default", name))
-		require.NoError(t, err)
-	}
 	for _, f := range archive.Files {
 		sections[f.Name] = f.Data
 	}
+	addDefaults(t, sections, "testdata/ambient/default")
 	w := newWorld(t, sections)
 	t.Run("without", func(t *testing.T) {
 		expectChains(t, lines(sections["without"]), w.waypoint(t, w.raw(t)))

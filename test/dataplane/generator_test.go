@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"github.com/sallyport-dev/sallyport/rules/analysis"
 	networking "istio.io/api/networking/v1alpha3"
@@ -76,10 +77,14 @@ var portChoices = []*networking.ServicePort{
 	{Number: 443, Name: "https", Protocol: "HTTPS"},
 	{Number: 8443, Name: "tls", Protocol: "TLS"},
 	{Number: 9000, Name: "grpc", Protocol: "GRPC"},
+	{Number: 3306, Name: "tcp", Protocol: "TCP"},
 }
 
+// addresses is the beginning of those of hosts with TCP; their number follows.
+const addresses = "192.0.2.1"
+
 // layouts are the ports that a host has, of portChoices.
-var layouts = [][]int{{0, 2}, {0, 2}, {0, 2}, {0}, {2}, {1}, {1, 3}, {3}, {4}, {0, 1}, {2, 3}}
+var layouts = [][]int{{0, 2}, {0, 2}, {0, 2}, {0}, {2}, {1}, {1, 3}, {3}, {4}, {0, 1}, {2, 3}, {5}, {5}}
 
 func (g *generator) serviceEntry(name string) *networkingv1.ServiceEntry {
 	se := &networkingv1.ServiceEntry{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "shop"}}
@@ -94,6 +99,9 @@ func (g *generator) serviceEntry(name string) *networkingv1.ServiceEntry {
 	}
 	for _, i := range layout {
 		spec.Ports = append(spec.Ports, portChoices[i])
+		if portChoices[i].GetProtocol() == "TCP" {
+			spec.Addresses = []string{addresses + strings.TrimPrefix(name, "h")}
+		}
 	}
 	spec.Resolution = networking.ServiceEntry_DNS
 	switch g.IntN(20) {
@@ -125,6 +133,10 @@ func (g *generator) virtualService(name string, hosts []string) *networkingv1.Vi
 		for i := range 1 + g.IntN(4) {
 			spec.Http = append(spec.Http, g.httpRoute(hosts, number, i))
 		}
+	}
+	if protocol == "TCP" {
+		spec.Http, spec.Tcp = nil, []*networking.TCPRoute{g.tcpRoute(hosts)}
+		return vs
 	}
 	for _, h := range hosts {
 		hasTLS := slices.ContainsFunc(g.portsOf(h), isTLS)
@@ -184,6 +196,18 @@ func (g *generator) portsOf(host string) []*networking.ServicePort {
 func (g *generator) portOf(host string) (number uint32, protocol string) {
 	p := g.portsOf(host)[0]
 	return p.GetNumber(), p.GetProtocol()
+}
+
+func (g *generator) tcpRoute(hosts []string) *networking.TCPRoute {
+	r := &networking.TCPRoute{Route: []*networking.RouteDestination{{Destination: g.destination(hosts[:1], true, isPlain)}}}
+	if g.oneIn(2) {
+		r.Match = []*networking.L4MatchAttributes{{Port: 3306}}
+	}
+	if g.oneIn(4) {
+		r.Route[0].Weight = 60
+		r.Route = append(r.Route, &networking.RouteDestination{Destination: g.destination(hosts, true, isPlain), Weight: 40})
+	}
+	return r
 }
 
 func (g *generator) tlsRoute(host string, hosts []string) *networking.TLSRoute {

@@ -24,17 +24,6 @@ import (
 // seeds is how many random worlds there are.
 const seeds = 400
 
-const lenient = `
-apiVersion: policy.sallyport.dev/v1alpha1
-kind: EgressPolicy
-metadata: {name: through-the-gateway}
-spec:
-  namespaceSelector: {}
-  gateway: {mode: Inject, name: default}
-  hosts:
-    allowed: [{host: "*.example.com"}]
-`
-
 // TestRoutesKeepTheirMeaning makes random objects. Whatever a team's own routes do
 // with a request, they must do at the gateway when Sallyport has led them there; and
 // what it has not led there, for which it must have said why, must be as it was.
@@ -75,11 +64,12 @@ func newRandomWorld(t *testing.T, seed uint64) *randomWorld {
 	for _, obj := range g.objects() {
 		parts = append(parts, manifestOf(t, obj))
 	}
-	r := &randomWorld{world: newWorld(t, map[string][]byte{
-		"policy.yaml":  []byte(lenient),
+	sections := map[string][]byte{
 		"objects.yaml": []byte(strings.Join(parts, "\n---\n")),
 		"calls":        []byte(callsTo(g.entries)),
-	})}
+	}
+	addDefaults(t, sections, "testdata/random")
+	r := &randomWorld{world: newWorld(t, sections)}
 	r.admission = newAdmission(t, r.world)
 	for _, doc := range documents(t, r.objects) {
 		r.admission.admit(t, doc)
@@ -104,6 +94,8 @@ func callsTo(entries []*networkingv1.ServiceEntry) string {
 				for _, rest := range []string{"/", "/v1", "/v1/x", "/V2/y?q=1", "/old x-beta=1", "/part/x", "/v1/y method=POST", "/v2 x-beta=1 method=POST"} {
 					fmt.Fprintf(&calls, "shop http://%s%s\nshop{app=web} http://%s%s\n", address, rest, address, rest)
 				}
+			case "TCP":
+				fmt.Fprintf(&calls, "shop tcp://%s:%d\n", se.Spec.GetAddresses()[0], p.GetNumber())
 			case "GRPC":
 				fmt.Fprintf(&calls, "shop grpc://%s/v1/x method=POST\n", address)
 			default:
@@ -126,10 +118,11 @@ func (r *randomWorld) check(t *testing.T) {
 	without, with := newMesh(t, r.world, r.raw), newMesh(t, r.world, r.admission.stored)
 	led, left := r.ledHosts(t)
 	for _, c := range r.calls {
-		if led[c.host] && left[c.host] {
+		host := hostOf(c)
+		if led[host] && left[host] {
 			continue // Sallyport has said of one that the other is used
 		}
-		r.compare(t, c, without, with, led[c.host])
+		r.compare(t, c, without, with, led[host])
 	}
 	with.checkValid(t)
 	if !knownBugs {
@@ -166,7 +159,7 @@ func (r *randomWorld) ledHosts(t *testing.T) (led, left map[string]bool) {
 		if !ok || len(vs.Spec.GetHosts()) == 0 {
 			continue
 		}
-		if slices.Contains(vs.Spec.GetGateways(), "istio-egress/egress") && slices.Contains(r.admission.changed, obj) {
+		if slices.ContainsFunc(vs.Spec.GetGateways(), isEgress) && slices.Contains(r.admission.changed, obj) {
 			r.led++
 			for _, h := range vs.Spec.GetHosts() {
 				led[h] = true
@@ -185,10 +178,20 @@ func (r *randomWorld) ledHosts(t *testing.T) (led, left map[string]bool) {
 	return led, left
 }
 
+// hostOf returns the host of a call, which for TCP has only an address.
+func hostOf(c *call) string {
+	if number, ok := strings.CutPrefix(c.host, addresses); ok {
+		return "h" + number + ".example.com"
+	}
+	return c.host
+}
+
+func isEgress(gateway string) bool { return strings.HasPrefix(gateway, "istio-egress/") }
+
 // forwards reports whether a VirtualService leads anywhere, rather than to answer
 // requests by itself.
 func forwards(vs *networkingv1.VirtualService) bool {
-	return len(vs.Spec.GetTls()) > 0 || slices.ContainsFunc(vs.Spec.GetHttp(), func(r *networking.HTTPRoute) bool {
+	return len(vs.Spec.GetTls())+len(vs.Spec.GetTcp()) > 0 || slices.ContainsFunc(vs.Spec.GetHttp(), func(r *networking.HTTPRoute) bool {
 		return len(r.GetRoute()) > 0 || r.GetDelegate() != nil
 	})
 }

@@ -60,18 +60,19 @@ func loadWorld(t *testing.T, file string) *world {
 // newWorld makes a world of its sections.
 func newWorld(t *testing.T, sections map[string][]byte) *world {
 	t.Helper()
+	addDefaults(t, sections, "testdata/default")
 	w := &world{
-		services: orDefault(t, sections, "services.yaml"),
+		services: sections["services.yaml"],
 		objects:  sections["objects.yaml"], after: sections["after.yaml"],
 		admission: lines(sections["admission"]), dangling: lines(sections["dangling"]),
 		danglingToday: lines(sections["dangling-today"]),
 		calls:         parseCalls(t, sections["calls"]),
 	}
 	var err error
-	w.config, err = config.Parse(orDefault(t, sections, "config.yaml"))
+	w.config, err = config.Parse(sections["config.yaml"])
 	require.NoError(t, err)
 	var docs policy.Documents
-	require.NoError(t, docs.Parse("policy.yaml", orDefault(t, sections, "policy.yaml")))
+	require.NoError(t, docs.Parse("policy.yaml", sections["policy.yaml"]))
 	w.policyFor, err = docs.Compile()
 	require.NoError(t, err)
 	w.mesh, err = mesh.ApplyMeshConfigDefaults(string(sections["mesh.yaml"]))
@@ -80,14 +81,20 @@ func newWorld(t *testing.T, sections map[string][]byte) *world {
 	return w
 }
 
-func orDefault(t *testing.T, sections map[string][]byte, name string) []byte {
+// addDefaults takes the files of a folder for the sections that are not there.
+func addDefaults(t *testing.T, sections map[string][]byte, dir string) {
 	t.Helper()
-	if data, ok := sections[name]; ok {
-		return data
-	}
-	data, err := os.ReadFile(filepath.Join("testdata", "default", name))
+	files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
 	require.NoError(t, err)
-	return data
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		if _, ok := sections[filepath.Base(file)]; ok {
+			continue
+		}
+		data, err := os.ReadFile(file)
+		require.NoError(t, err)
+		sections[filepath.Base(file)] = data
+	}
 }
 
 func platformOf(t *testing.T, sections map[string][]byte) []byte {
