@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 
 	"github.com/sallyport-dev/sallyport/rules/analysis"
@@ -40,5 +41,19 @@ func TestPlatform(t *testing.T) {
 			}
 			require.Empty(t, a.changed, "Sallyport would change it")
 		})
+	}
+}
+
+// TestReadme looks for the worlds that the README of deploy/platform names: in
+// brackets, and in the last column of tables.
+func TestReadme(t *testing.T) {
+	readme, err := os.ReadFile(filepath.Join(platformDir, "README.md"))
+	require.NoError(t, err)
+	groups := regexp.MustCompile("(?m)(?:\\(|\\| )((?:`[a-z0-9_/]+`(?:, )?)+)(?:\\)| \\|$)").FindAllSubmatch(readme, -1)
+	require.Greater(t, len(groups), 20)
+	for _, group := range groups {
+		for _, name := range regexp.MustCompile("[a-z0-9_/]+").FindAllString(string(group[1]), -1) {
+			require.FileExists(t, filepath.Join("testdata", name+".txtar"))
+		}
 	}
 }
