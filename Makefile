@@ -22,10 +22,10 @@ test: setup ## Run all tests, those with the real API server and a short fuzz in
 	go test -race ./...
 	$(MAKE) --no-print-directory fuzz FUZZTIME=20000x
 	$(MAKE) --no-print-directory dataplane
-# It builds Istio's control plane, with GOFLAGS=-p=1 where memory is short. Vetting
-# that again costs more than it finds; lint does it for the tests.
+# On two cores; give it GOFLAGS=-p=1 where memory is short. Vetting Istio
+# costs more than it finds, and lint vets the tests.
 .PHONY: dataplane
-dataplane: ## Prove with istiod what routes do; about ten minutes of building, once.
+dataplane: ## Prove with istiod what routes do; five minutes of building, once.
 	cd test/dataplane && go test -vet=off ./...
 # A count, not a time: until Go 1.27 a run that ends by time may fail without a finding (go.dev/issue/75804).
 FUZZTIME ?= 1000000x

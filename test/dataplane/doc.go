@@ -21,7 +21,8 @@
 //	objects.yaml   what teams apply, in this order
 //	calls          who calls what, and where it goes
 //
-// What the first four have by default is in testdata/default.
+// What config.yaml, policy.yaml and services.yaml have by default is in
+// testdata/default; mesh.yaml adds to Istio's own defaults.
 //
 // A line of admission is "Kind/namespace/name: denied rule, rule" or the same with
 // "warned". Whatever is denied must stand there, and so must every warning of
@@ -45,5 +46,5 @@
 //
 // In each world everything that istiod makes must be valid, routes must lead to
 // clusters that exist, and no route of a sidecar may lead out but those that a line
-// "with:" calls direct.
+// "with:" calls direct. Only lines "today:" excuse from the last.
 package dataplane
