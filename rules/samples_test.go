@@ -113,7 +113,7 @@ func samplePolicies(t *testing.T) func(namespace string) *policy.Policy {
 	var documents policy.Documents
 	files, err := filepath.Glob("../deploy/samples/policies/*.yaml")
 	require.NoError(t, err)
-	require.Len(t, files, 3)
+	require.Len(t, files, 4)
 	for _, file := range files {
 		data, err := os.ReadFile(file)
 		require.NoError(t, err)

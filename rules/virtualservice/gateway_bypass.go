@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	networking "istio.io/api/networking/v1alpha3"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -38,7 +39,8 @@ mutate/gateway-route leads through the gateway what can be: what is reported cou
 not be, and the message says why.
 
 In a VirtualService that sidecars use it looks at the routes that apply to them,
-also by delegates: none may lead to an external host. Routes of gateways are left
+also by delegates: none may lead to an external host, and no port of its hosts may
+be forgotten, as TLS on port 443 beside http routes is. Routes of gateways are left
 alone, and so are destinations without weight beside others, and mirrors, which
 virtualservice/external-mirror is about.
 
@@ -82,7 +84,7 @@ func checkRouteBypass(pass *analysis.Pass, vs *networkingv1.VirtualService) {
 	if !ok || !route.AppliesToMesh(vs) {
 		return
 	}
-	todo := ""
+	todo, reported := "", false
 	for h := range hops(pass, vs, onSidecars) {
 		se, external := route.External(pass.Config, pass.Mesh, h.namespace, h.Destination)
 		if !external || approval.Direct(pass.Policy, h.host, approval.Ports(h.Destination, se)) {
@@ -91,7 +93,27 @@ func checkRouteBypass(pass *analysis.Pass, vs *networkingv1.VirtualService) {
 		if todo == "" {
 			todo = whatToDo(pass, vs)
 		}
+		reported = true
 		pass.ReportAs(severity, field.Invalid(h.at(), h.host, "must not be reached by sidecars directly"+todo))
+	}
+	if !reported {
+		checkForgottenPorts(pass, vs, severity)
+	}
+}
+
+// checkForgottenPorts looks at the ports of the VirtualService's own hosts for which
+// it has no routes, so that sidecars connect to them as they do without it.
+func checkForgottenPorts(pass *analysis.Pass, vs *networkingv1.VirtualService, severity analysis.Severity) {
+	for i, h := range vs.Spec.GetHosts() {
+		h = host.Expand(h, vs.GetNamespace(), pass.Config.Mesh.ClusterDomain)
+		se, external := route.External(pass.Config, pass.Mesh, vs.GetNamespace(), &networking.Destination{Host: h})
+		if se == nil || !external || host.IsWildcard(h) {
+			continue
+		}
+		if direct := directPorts(pass, se, h, vs); len(direct) > 0 {
+			pass.ReportAs(severity, field.Invalid(hostsPath.Index(i), h, fmt.Sprintf(
+				"must not be reached by sidecars directly on %s", strings.Join(direct, ", "))+whatToDo(pass, vs)))
+		}
 	}
 }
 
@@ -117,7 +139,7 @@ func checkHostBypass(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 		if h == "" || host.IsWildcard(h) || host.Internal(h, &pass.Config.Mesh, nil) {
 			continue
 		}
-		direct := directPorts(pass, se, h)
+		direct := directPorts(pass, se, h, pass.Mesh.VirtualService(se.GetNamespace(), h))
 		switch {
 		case len(direct) == 0:
 		case len(pass.Config.Mesh.EgressGateways) == 0:
@@ -174,17 +196,18 @@ func isForGateways(cfg *config.Configuration, se *networkingv1.ServiceEntry) boo
 	})
 }
 
-// directPorts returns the ports, with protocols, on which sidecars of the
-// ServiceEntry's namespace connect to a host of it themselves, and may not.
-func directPorts(pass *analysis.Pass, se *networkingv1.ServiceEntry, h string) []string {
+// directPorts returns the ports, with protocols, on which sidecars that use the
+// VirtualService, if any, connect to a host of the ServiceEntry themselves, and may
+// not.
+func directPorts(pass *analysis.Pass, se *networkingv1.ServiceEntry, h string, vs *networkingv1.VirtualService) []string {
 	var led ledPorts
-	if vs := pass.Mesh.VirtualService(se.GetNamespace(), h); vs != nil {
+	if vs != nil {
 		led = portsToGateway(pass, vs, h)
 	}
 	var direct []string
 	for _, p := range se.Spec.GetPorts() {
 		sp := spokenPort{p.GetNumber(), port.Parse(p.GetProtocol())}
-		if sp.protocol == port.UDP || led.has(sp) || approval.Direct(pass.Policy, h, []uint32{sp.number}) {
+		if sp.number == 0 || sp.protocol == port.UDP || led.has(sp) || approval.Direct(pass.Policy, h, []uint32{sp.number}) {
 			continue
 		}
 		direct = append(direct, sp.String())
@@ -193,11 +216,17 @@ func directPorts(pass *analysis.Pass, se *networkingv1.ServiceEntry, h string) [
 }
 
 // ledPorts are the ports that routes lead to an egress gateway, by the kind of
-// route.
+// route, and those on which sidecars answer themselves.
 type ledPorts struct{ http, tls, tcp portSet }
 
 func portsToGateway(pass *analysis.Pass, vs *networkingv1.VirtualService, name string) ledPorts {
 	var led ledPorts
+	for _, r := range vs.Spec.GetHttp() {
+		answers := r.GetRedirect() != nil || r.GetDirectResponse() != nil
+		if answers && onSidecars(route.Gateways(vs, gatewaysOf(r.GetMatch()))) {
+			led.http.add(portsOfMatches(r.GetMatch()))
+		}
+	}
 	for h := range hops(pass, vs, onSidecars) {
 		if gatewayByService(pass.Config, h.namespace, h.Destination) == nil {
 			continue

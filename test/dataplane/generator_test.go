@@ -14,9 +14,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// knownBugs passes over what the world split_http_and_tls_hosts shows in a line "today".
-const knownBugs = true
-
 // A generator makes what teams may write: valid, but not always wise.
 type generator struct {
 	*rand.Rand

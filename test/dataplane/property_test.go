@@ -125,9 +125,7 @@ func (r *randomWorld) check(t *testing.T) {
 		r.compare(t, c, without, with, led[host])
 	}
 	with.checkValid(t)
-	if !knownBugs {
-		with.checkServerNames(t)
-	}
+	with.checkServerNames(t)
 	without.gateway()
 	before := without.dangling(t)
 	for _, name := range with.dangling(t) {

@@ -33,6 +33,7 @@ func main() {
 
 func run(ctx context.Context, out io.Writer, once bool) (err error) {
 	p := newPrinter(out)
+	samples := filepath.Join(cluster.Root(), "deploy", "samples")
 	p.step("Starting etcd and kube-apiserver with Istio's CRDs")
 	c, err := cluster.Start(ctx, cluster.Options{})
 	if err != nil {
@@ -41,19 +42,23 @@ func run(ctx context.Context, out io.Writer, once bool) (err error) {
 	defer func() { err = errors.Join(err, c.Stop()) }()
 
 	p.step("Starting Sallyport and registering its webhooks")
-	server, err := sallyport.Start(ctx, c, sallyport.Options{})
+	server, err := sallyport.Start(ctx, c, sallyport.Options{Args: []string{"--config", filepath.Join(samples, "config", "mesh.yaml")}})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, server.Stop()) }()
 
 	k := &kubectl{path: c.Kubectl, kubeconfig: c.Kubeconfig}
-	for _, namespace := range []string{"shop", "istio-egress"} {
+	for _, namespace := range []string{"shop", "storefront", "istio-egress"} {
 		if _, message, err := k.run(ctx, nil, "create", "namespace", namespace); err != nil {
 			return fmt.Errorf("create namespace %s: %w: %s", namespace, err, message)
 		}
 	}
-	if err := applySamples(ctx, p, k, filepath.Join(cluster.Root(), "deploy", "samples")); err != nil {
+	gateway := filepath.Join(samples, "policies", "through-the-gateway.yaml")
+	if _, message, err := k.run(ctx, nil, "apply", "-f", gateway); err != nil {
+		return fmt.Errorf("apply %s: %w: %s", gateway, err, message)
+	}
+	if err := applySamples(ctx, p, k, samples); err != nil {
 		return err
 	}
 	if once {

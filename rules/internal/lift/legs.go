@@ -136,16 +136,19 @@ func (p *plan) liftTLS() {
 			&networking.Destination{Host: h, Port: &networking.PortSelector{Number: p.tls}}))
 		p.draft.TLS = append(p.draft.TLS, -1)
 	}
-	leg := p.tlsRoute(onlyMesh(), p.tls, slices.Clone(p.tlsHosts), p.toGateway(p.gateway.Ports.TLS))
+	leg := p.tlsRoute(onlyMesh(), p.tls, p.tlsHosts, p.toGateway(p.gateway.Ports.TLS))
 	spec.Tls = slices.Insert(spec.GetTls(), 0, leg)
 	p.draft.TLS = slices.Insert(p.draft.TLS, 0, -1)
 }
 
-func (*plan) tlsRoute(gateways []string, number uint32, sniHosts []string, to *networking.Destination) *networking.TLSRoute {
-	return &networking.TLSRoute{
-		Match: []*networking.TLSMatchAttributes{{Gateways: gateways, Port: number, SniHosts: sniHosts}},
-		Route: []*networking.RouteDestination{{Destination: to}},
+// tlsRoute has a match for each name: Envoy refuses a listener on which two matches
+// have one in common, and istiod leaves the second of two out only if they are equal.
+func (*plan) tlsRoute(gateways []string, number uint32, names []string, to *networking.Destination) *networking.TLSRoute {
+	r := &networking.TLSRoute{Route: []*networking.RouteDestination{{Destination: to}}}
+	for _, name := range names {
+		r.Match = append(r.Match, &networking.TLSMatchAttributes{Gateways: gateways, Port: number, SniHosts: []string{name}})
 	}
+	return r
 }
 
 // liftTCP does the same for TCP routes, each port of which has one of the gateway.

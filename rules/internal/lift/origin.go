@@ -50,32 +50,72 @@ func hasLegs(c *config.Configuration, vs *networkingv1.VirtualService) bool {
 	return slices.ContainsFunc(vs.Spec.GetHttp(), func(r *networking.HTTPRoute) bool { return isNamedLeg(r) || isGenerated(c, vs, r) })
 }
 
+// isHalfBound reports whether a VirtualService is bound to the mesh and an egress
+// gateway, and no route says to which.
 func isHalfBound(c *config.Configuration, vs *networkingv1.VirtualService) bool {
-	gateways := vs.Spec.GetGateways()
-	return slices.Contains(gateways, route.Mesh) &&
-		slices.ContainsFunc(gateways, func(g string) bool { return isBound(c, vs, []string{g}) }) &&
-		!slices.ContainsFunc(vs.Spec.GetHttp(), func(r *networking.HTTPRoute) bool { return namesGateways(r.GetMatch()) }) &&
-		!slices.ContainsFunc(vs.Spec.GetTls(), func(r *networking.TLSRoute) bool { return namesGateways(r.GetMatch()) }) &&
-		!slices.ContainsFunc(vs.Spec.GetTcp(), func(r *networking.TCPRoute) bool { return namesGateways(r.GetMatch()) })
+	return isBoundToBoth(c, vs) && !slices.ContainsFunc(kindsOf(c, vs), func(k kind) bool { return k.named > 0 })
 }
 
 // isBoundByHand reports whether each route is either for the mesh, leads all there is
-// to an egress gateway and does nothing else, or for that gateway.
+// to an egress gateway and does nothing else, or for that gateway. Routes of one kind
+// may also say nothing at all, if the VirtualService is bound to both.
 func isBoundByHand(c *config.Configuration, vs *networkingv1.VirtualService) bool {
-	spec := &vs.Spec
-	if len(spec.GetHttp())+len(spec.GetTls())+len(spec.GetTcp()) == 0 || !route.AppliesToMesh(vs) {
+	if !route.AppliesToMesh(vs) {
 		return false
 	}
-	isLed := func(matches [][]string, leg bool) bool {
-		return leg || len(matches) > 0 && !slices.ContainsFunc(matches, func(g []string) bool { return !isBound(c, vs, g) })
+	some := false
+	for _, k := range kindsOf(c, vs) {
+		if k.named == 0 && isBoundToBoth(c, vs) {
+			continue
+		}
+		if k.led < k.routes {
+			return false
+		}
+		some = some || k.led > 0
 	}
-	return !slices.ContainsFunc(spec.GetHttp(), func(r *networking.HTTPRoute) bool {
-		return !isLed(gatewaysOf(r.GetMatch()), isHTTPLegByHand(c, vs, r))
-	}) && !slices.ContainsFunc(spec.GetTls(), func(r *networking.TLSRoute) bool {
-		return !isLed(gatewaysOf(r.GetMatch()), isTLSLegByHand(c, vs, r))
-	}) && !slices.ContainsFunc(spec.GetTcp(), func(r *networking.TCPRoute) bool {
-		return !isLed(gatewaysOf(r.GetMatch()), isTCPLegByHand(c, vs, r))
-	})
+	return some
+}
+
+// A kind counts the routes of one kind.
+type kind struct {
+	// routes are all, named those with a match that names gateways, and led those
+	// that lead to an egress gateway or on from there, and do nothing else.
+	routes, named, led int
+}
+
+func kindsOf(c *config.Configuration, vs *networkingv1.VirtualService) []kind {
+	var http, tls, tcp kind
+	for _, r := range vs.Spec.GetHttp() {
+		http.count(gatewaysOf(r.GetMatch()), isHTTPLegByHand(c, vs, r) || isForGateway(c, vs, r.GetMatch()))
+	}
+	for _, r := range vs.Spec.GetTls() {
+		tls.count(gatewaysOf(r.GetMatch()), isTLSLegByHand(c, vs, r) || isForGateway(c, vs, r.GetMatch()))
+	}
+	for _, r := range vs.Spec.GetTcp() {
+		tcp.count(gatewaysOf(r.GetMatch()), isTCPLegByHand(c, vs, r) || isForGateway(c, vs, r.GetMatch()))
+	}
+	return []kind{http, tls, tcp}
+}
+
+func (k *kind) count(gateways [][]string, led bool) {
+	k.routes++
+	if led {
+		k.led++
+	}
+	if slices.ContainsFunc(gateways, func(g []string) bool { return len(g) > 0 }) {
+		k.named++
+	}
+}
+
+// isForGateway reports whether a route is for egress gateways by each of its matches.
+func isForGateway[M match](c *config.Configuration, vs *networkingv1.VirtualService, matches []M) bool {
+	return len(matches) > 0 && !slices.ContainsFunc(matches, func(m M) bool { return !isBound(c, vs, m.GetGateways()) })
+}
+
+func isBoundToBoth(c *config.Configuration, vs *networkingv1.VirtualService) bool {
+	gateways := vs.Spec.GetGateways()
+	return slices.Contains(gateways, route.Mesh) &&
+		slices.ContainsFunc(gateways, func(g string) bool { return isBound(c, vs, []string{g}) })
 }
 
 func gatewaysOf[M match](matches []M) [][]string {

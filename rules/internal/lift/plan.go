@@ -212,7 +212,7 @@ func (p *plan) addPort(i int, sp *networking.ServicePort) string {
 
 func setPort(field *uint32, number uint32, kind, h string) string {
 	if *field != 0 && *field != number {
-		return fmt.Sprintf("'%s' has the %s ports %d and %d, and a gateway only one for both; write a ServiceEntry with one of them", h, kind, *field, number)
+		return fmt.Sprintf("'%s' makes it two %s ports, %d and %d, and a gateway has only one for both; write a VirtualService, and a ServiceEntry, for each", h, kind, *field, number)
 	}
 	*field = number
 	return ""

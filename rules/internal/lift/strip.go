@@ -21,15 +21,10 @@ func isNamedLeg(r *networking.HTTPRoute) bool {
 }
 
 func isGenerated(c *config.Configuration, vs *networkingv1.VirtualService, r *networking.HTTPRoute) bool {
-	return strings.HasPrefix(r.GetName(), generatedPrefix) && len(r.GetMatch()) > 0 &&
-		!slices.ContainsFunc(r.GetMatch(), func(m *networking.HTTPMatchRequest) bool { return !isBound(c, vs, m.GetGateways()) })
+	return strings.HasPrefix(r.GetName(), generatedPrefix) && isForGateway(c, vs, r.GetMatch())
 }
 
 type match interface{ GetGateways() []string }
-
-func namesGateways[M match](matches []M) bool {
-	return slices.ContainsFunc(matches, func(m M) bool { return len(m.GetGateways()) > 0 })
-}
 
 // onlyForMesh reports whether a route is one for sidecars by each of its matches.
 func onlyForMesh[M match](matches []M) bool {

@@ -53,13 +53,17 @@ func Of(obj metav1.Object, namespace analysis.Object) string {
 }
 
 // IsAmbient reports whether a namespace, of which nil is one that is not known, is
-// part of the ambient mesh.
+// part of the ambient mesh. In a mesh that is ambient by default those are not that
+// have sidecars injected.
 func IsAmbient(c *config.Configuration, namespace analysis.Object) bool {
 	if namespace != nil {
 		switch namespace.GetLabels()[label.IoIstioDataplaneMode.Name] {
 		case "ambient":
 			return true
 		case "none":
+			return false
+		}
+		if labels := namespace.GetLabels(); labels["istio-injection"] == "enabled" || labels[label.IoIstioRev.Name] != "" {
 			return false
 		}
 	}
