@@ -111,8 +111,8 @@ func checkForgottenPorts(pass *analysis.Pass, vs *networkingv1.VirtualService, s
 			continue
 		}
 		if direct := directPorts(pass, se, h, vs); len(direct) > 0 {
-			pass.ReportAs(severity, field.Invalid(hostsPath.Index(i), h, fmt.Sprintf(
-				"must not be reached by sidecars directly on %s", strings.Join(direct, ", "))+whatToDo(pass, vs)))
+			pass.ReportAs(severity, field.Invalid(hostsPath.Index(i), h,
+				"must not be reached by sidecars directly on "+strings.Join(direct, ", ")+whatToDo(pass, vs)))
 		}
 	}
 }
