@@ -108,7 +108,7 @@ func TestValidations(t *testing.T) {
 	t.Run("the samples", func(t *testing.T) {
 		out := c.kubectl(t, "", "apply", "--dry-run=server", "-f", filepath.Join(cluster.Root(), "deploy", "samples", "policies"))
 		require.NoError(t, out.err, out.stderr)
-		require.Equal(t, 3, strings.Count(out.stdout, "created"))
+		require.Equal(t, 4, strings.Count(out.stdout, "created"))
 	})
 
 	t.Run("two managers share a list", func(t *testing.T) {

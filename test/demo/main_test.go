@@ -21,7 +21,7 @@ func TestDemo(t *testing.T) {
 		"  admitted  VirtualService shop/payments-provider\n",
 		"  admitted and completed  VirtualService shop/exchange-rates\n",
 		"      +  timeout: 15s\n",
-		"      +    name: sallyport-mesh-80\n",
+		"      +  name: sallyport-mesh-80\n",
 		"must not be led through the egress gateway 'default' by two namespaces",
 	} {
 		require.Contains(t, out.String(), line)

@@ -114,7 +114,8 @@ func VirtualService(w *World, vs *networkingv1.VirtualService, fill func(*networ
 		}
 		reason = p.reason
 	}
-	if originOf(w.Config, vs) == lifted {
+	// Without the gateways of one that is for gateways alone the mesh would use it.
+	if originOf(w.Config, vs) == lifted && route.AppliesToMesh(vs) {
 		d := strip(w.Config, vs)
 		d.dropIdentities(d.tls)
 		return d, reason

@@ -5,6 +5,7 @@ package lift
 import (
 	"cmp"
 	"fmt"
+	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
@@ -107,7 +108,21 @@ func (p *plan) leadsOut() bool {
 func (p *plan) isOutside(d *networking.Destination) bool {
 	se, external := route.External(p.Config, p.Mesh, p.vs.GetNamespace(), d)
 	h := host.Expand(d.GetHost(), p.vs.GetNamespace(), p.Config.Mesh.ClusterDomain)
-	return external && !approval.Direct(p.Policy, h, approval.Ports(d, se))
+	return (external || p.isDomain(h)) && !approval.Direct(p.Policy, h, approval.Ports(d, se))
+}
+
+// isDomain reports whether a name of two labels, such as "example.com", is none of a
+// Service and its namespace. Only where the gateway is required does it matter before
+// there is a ServiceEntry, which is refused until the routes are led.
+func (p *plan) isDomain(h string) bool {
+	service, namespace, ok := strings.Cut(h, ".")
+	return p.Policy.Gateway.Mode == policy.ModeRequire && ok && service != "" && !strings.Contains(namespace, ".") && !host.IsWildcard(h) &&
+		!host.Internal(h, &p.Config.Mesh, func(string) bool { return p.mayExist(namespace) })
+}
+
+func (w *World) mayExist(namespace string) bool {
+	return namespace == "default" || namespace == w.Config.Mesh.RootNamespace ||
+		!w.Mesh.Complete(analysis.Namespace) || w.Mesh.Object(analysis.Namespace, "", namespace) != nil
 }
 
 // partly is why nothing is led where somebody has begun to.
