@@ -278,7 +278,9 @@ func isNamespacedName(s string) bool {
 	return ok && len(validation.IsDNS1123Label(namespace)) == 0 && isDomain(name)
 }
 
-// IsPlatform reports whether the namespace belongs to the platform team.
+// IsPlatform reports whether the namespace belongs to the platform team, as those of
+// egress gateways do in any case.
 func (c *Configuration) IsPlatform(namespace string) bool {
-	return slices.Contains(c.Mesh.PlatformNamespaces, namespace)
+	return slices.Contains(c.Mesh.PlatformNamespaces, namespace) ||
+		slices.ContainsFunc(c.Mesh.EgressGateways, func(g EgressGateway) bool { return g.Namespace() == namespace })
 }

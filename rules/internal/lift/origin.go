@@ -53,7 +53,7 @@ func hasLegs(c *config.Configuration, vs *networkingv1.VirtualService) bool {
 // isHalfBound reports whether a VirtualService is bound to the mesh and an egress
 // gateway, and no route says to which.
 func isHalfBound(c *config.Configuration, vs *networkingv1.VirtualService) bool {
-	return isBoundToBoth(c, vs) && !slices.ContainsFunc(kindsOf(c, vs), func(k kind) bool { return k.named > 0 })
+	return isBoundToBoth(c, vs) && !slices.ContainsFunc(kindsOf(c, vs), func(k kind) bool { return k.named > 0 || k.led > 0 })
 }
 
 // isBoundByHand reports whether each route is either for the mesh, leads all there is
@@ -65,10 +65,7 @@ func isBoundByHand(c *config.Configuration, vs *networkingv1.VirtualService) boo
 	}
 	some := false
 	for _, k := range kindsOf(c, vs) {
-		if k.named == 0 && isBoundToBoth(c, vs) {
-			continue
-		}
-		if k.led < k.routes {
+		if k.led < k.routes && (k.named > 0 || !isBoundToBoth(c, vs)) {
 			return false
 		}
 		some = some || k.led > 0
@@ -78,8 +75,9 @@ func isBoundByHand(c *config.Configuration, vs *networkingv1.VirtualService) boo
 
 // A kind counts the routes of one kind.
 type kind struct {
-	// routes are all, named those with a match that names gateways, and led those
-	// that lead to an egress gateway or on from there, and do nothing else.
+	// routes are all, named those with a match that names other gateways than the
+	// mesh, and led those that lead to an egress gateway or on from there, and do
+	// nothing else.
 	routes, named, led int
 }
 
@@ -102,7 +100,7 @@ func (k *kind) count(gateways [][]string, led bool) {
 	if led {
 		k.led++
 	}
-	if slices.ContainsFunc(gateways, func(g []string) bool { return len(g) > 0 }) {
+	if slices.ContainsFunc(gateways, func(g []string) bool { return len(g) > 0 && !isMesh(g) }) {
 		k.named++
 	}
 }

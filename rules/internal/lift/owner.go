@@ -3,8 +3,10 @@
 package lift
 
 import (
+	"fmt"
 	"slices"
 
+	networking "istio.io/api/networking/v1alpha3"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 
 	"github.com/sallyport-dev/sallyport/rules/analysis"
@@ -72,4 +74,24 @@ func withNamespace(exportTo []string, own, namespace string) []string {
 		return exportTo
 	}
 	return append(exportTo, namespace)
+}
+
+// checkOwners looks for others who have the hosts: sidecars and gateways make one of
+// all routes for a host, in their own ways.
+func (p *plan) checkOwners() string {
+	own := p.vs.GetNamespace()
+	after := &networkingv1.VirtualService{ObjectMeta: p.vs.ObjectMeta, Spec: networking.VirtualService{Hosts: p.vs.Spec.GetHosts(), ExportTo: p.exportTo}}
+	for _, h := range p.hosts {
+		if first := p.Mesh.VirtualService(own, h); first != nil && first.GetNamespace() == own && first.GetName() != p.vs.GetName() {
+			return fmt.Sprintf("VirtualService '%s', which is older, has '%s' too, and sidecars use that; write the routes there", first.GetName(), h)
+		}
+		claims, complete := p.Mesh.HostClaims(analysis.VirtualService, after, h)
+		if other := SharedGateway(p.Config, p.gateway, own, claims); other != nil {
+			return fmt.Sprintf("VirtualService '%s/%s' leads '%s' through this gateway already, which would join the routes of both", other.GetNamespace(), other.GetName(), h)
+		}
+		if !complete {
+			return fmt.Sprintf("too many VirtualServices have '%s'", h)
+		}
+	}
+	return ""
 }
