@@ -16,11 +16,14 @@ import (
 	"github.com/sallyport-dev/sallyport/rules"
 	"github.com/sallyport-dev/sallyport/rules/analysis"
 	"github.com/sallyport-dev/sallyport/rules/lint"
+	"github.com/sallyport-dev/sallyport/rules/manifest"
 	"github.com/sallyport-dev/sallyport/rules/policy"
 )
 
 type checkFlags struct {
 	common   commonFlags
+	cluster  bool
+	access   clusterFlags
 	mesh     meshFlags
 	outputs  []string
 	failOn   string
@@ -30,20 +33,29 @@ type checkFlags struct {
 func newCheck() *cobra.Command {
 	var f checkFlags
 	cmd := &cobra.Command{
-		Use:   "check PATH...",
-		Short: "Check files as admission would",
+		Use:   "check [PATH...]",
+		Short: "Check files, or what is in the cluster, as admission would",
 		Long: `Check the objects in files, in folders (.yaml, .yml and .json) and, as "-", on
 standard input, with the verdicts that admission would give. Mutators are applied
 first, as in admission. The objects are part of the mesh that rules look into.
+
+With --cluster the mesh is that of the cluster, and so are the policies if none are
+given; without paths its own objects are checked as they are stored, those of one
+namespace with -n. Paths are checked against the cluster, as if they were applied.
 
 Exit code 0 means that there are no findings at or above --fail-on, 1 that there
 are, 2 wrong usage or configuration, 3 that some input could not be read (all that
 could is checked nevertheless), 5 a fault of sallyport.`,
 		Example: `  sallyport check deploy/
   helm template my-chart | sallyport check -n shop -
-  sallyport check --policy standard.yaml -o text -o json=result.json egress.yaml`,
-		Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return check(cmd, &f, args) },
+  sallyport check --policy standard.yaml -o text -o json=result.json egress.yaml
+  sallyport check --cluster --kube-context staging -n shop`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 && !f.cluster {
+				return usageError(errors.New("nothing to check: give files or folders, - for standard input, or --cluster"))
+			}
+			return check(cmd, &f, args)
+		},
 	}
 	f.common.add(cmd)
 	f.mesh.add(cmd)
@@ -51,6 +63,8 @@ could is checked nevertheless), 5 a fault of sallyport.`,
 	flags.StringArrayVarP(&f.outputs, "output", "o", []string{"text"}, "`format` text or json, or format=FILE (repeatable)")
 	flags.StringVar(&f.failOn, "fail-on", "deny", "what exit code 1 is for: deny, or warn as well")
 	flags.BoolVar(&f.noMutate, "no-mutate", false, "check the text as written, without what admission would fill in")
+	flags.BoolVar(&f.cluster, "cluster", false, "check what is in the cluster, or paths against it")
+	f.access.add(flags)
 	complete(cmd, "output", "text", "json")
 	complete(cmd, "fail-on", "deny", "warn")
 	return cmd
@@ -68,15 +82,20 @@ func check(cmd *cobra.Command, f *checkFlags, paths []string) error {
 	if err != nil {
 		return err
 	}
-	opts.Complete = f.mesh.complete
-	if !f.noMutate {
+	opts.Complete = f.mesh.complete || f.cluster
+	if !f.noMutate && len(paths) > 0 {
 		opts.Mutators = rules.Mutators
 	}
-	linter := lint.New(*opts)
 	unreadable := 0
 	fail := func(err error) {
 		unreadable++
 		fmt.Fprintln(cmd.ErrOrStderr(), err)
+	}
+	linter := lint.New(*opts)
+	if f.cluster {
+		if linter, err = clusterLinter(cmd, f, opts, len(paths) == 0, fail); err != nil {
+			return err
+		}
 	}
 	readDocuments(f.mesh.context, cmd.InOrStdin(), linter.AddContext, fail)
 	readDocuments(paths, cmd.InOrStdin(), linter.Add, fail)
@@ -87,6 +106,37 @@ func check(cmd *cobra.Command, f *checkFlags, paths []string) error {
 		}
 	}
 	return verdict(f, report, unreadable)
+}
+
+// clusterLinter returns a linter that knows what is in the cluster. own says that
+// this is what it shall check.
+func clusterLinter(cmd *cobra.Command, f *checkFlags, opts *lint.Options, own bool, fail func(error)) (*lint.Linter, error) {
+	c, err := f.access.client()
+	if err != nil {
+		return nil, err
+	}
+	if len(f.common.policies) == 0 {
+		documents, err := clusterPolicies(cmd.Context(), c, "")
+		if err != nil {
+			return nil, &exitError{code: exitCluster, err: err}
+		}
+		if opts.PolicyFor, err = documents.Compile(); err != nil {
+			return nil, &exitError{code: exitCluster, err: err}
+		}
+	}
+	linter := lint.New(*opts)
+	one := cmd.Flags().Changed("namespace")
+	err = readCluster(cmd.Context(), c, func(doc *manifest.Document) {
+		if own && (!one || doc.Object.GetNamespace() == f.common.namespace) {
+			linter.Add(doc)
+		} else {
+			linter.AddContext(doc)
+		}
+	}, fail)
+	if err != nil {
+		return nil, &exitError{code: exitCluster, err: err}
+	}
+	return linter, nil
 }
 
 // verdict turns a report into the exit code.

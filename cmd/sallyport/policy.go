@@ -10,12 +10,8 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sallyport-dev/sallyport/rules/policy"
-	"github.com/sallyport-dev/sallyport/rules/policy/v1alpha1"
-	"github.com/sallyport-dev/sallyport/webhook"
 )
 
 func newPolicy() *cobra.Command {
@@ -28,9 +24,9 @@ func newPolicy() *cobra.Command {
 }
 
 type effectiveFlags struct {
-	policies   []string
-	kubeconfig string
-	format     string
+	policies []string
+	cluster  clusterFlags
+	format   string
 }
 
 func newEffective() *cobra.Command {
@@ -68,7 +64,7 @@ policies select by, or else from the cluster.`,
 	}
 	flags := cmd.Flags()
 	flags.StringArrayVar(&f.policies, "policy", nil, "file or folder of EgressPolicies, EgressExemptions and Namespaces (repeatable)")
-	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig `file` of the cluster to look at, where there is no --policy")
+	f.cluster.add(flags)
 	flags.StringVarP(&f.format, "output", "o", "text", "`format`: text or json")
 	complete(cmd, "output", "text", "json")
 	return cmd
@@ -104,40 +100,13 @@ func (f *effectiveFlags) documents(ctx context.Context, stdin io.Reader, namespa
 		}
 		return documents, nil
 	}
-	restConfig, err := restConfig(f.kubeconfig)
+	c, err := f.cluster.client()
 	if err != nil {
-		return nil, usageError(fmt.Errorf("%w; or give files with --policy", err))
+		return nil, err
 	}
-	c, err := webhook.NewClient(restConfig)
-	if err != nil {
-		return nil, &exitError{code: exitCluster, err: err}
-	}
-	documents, err := clusterDocuments(ctx, c, namespace)
+	documents, err := clusterPolicies(ctx, c, namespace)
 	if err != nil {
 		return nil, &exitError{code: exitCluster, err: err}
-	}
-	return documents, nil
-}
-
-func clusterDocuments(ctx context.Context, c client.Client, namespace string) (*policy.Documents, error) {
-	var policies v1alpha1.EgressPolicyList
-	if err := c.List(ctx, &policies); err != nil {
-		return nil, fmt.Errorf("list EgressPolicies: %w", err)
-	}
-	var exemptions v1alpha1.EgressExemptionList
-	if err := c.List(ctx, &exemptions); err != nil {
-		return nil, fmt.Errorf("list EgressExemptions: %w", err)
-	}
-	ns := new(corev1.Namespace)
-	if err := c.Get(ctx, client.ObjectKey{Name: namespace}, ns); err != nil {
-		return nil, fmt.Errorf("read the namespace: %w", err)
-	}
-	documents := &policy.Documents{Namespaces: []*corev1.Namespace{ns}}
-	for i := range policies.Items {
-		documents.Policies = append(documents.Policies, &policies.Items[i])
-	}
-	for i := range exemptions.Items {
-		documents.Exemptions = append(documents.Exemptions, &exemptions.Items[i])
 	}
 	return documents, nil
 }
