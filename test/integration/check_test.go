@@ -20,7 +20,7 @@ func check(t *testing.T, stdin string, args ...string) (out string, code int) {
 	args = append([]string{"check", "--cluster", "--kubeconfig", controlPlane.Kubeconfig}, args...)
 	cmd := exec.CommandContext(t.Context(), filepath.Join(controlPlane.Dir, "sallyport"), args...)
 	cmd.Stdin = strings.NewReader(stdin)
-	text, _ := cmd.CombinedOutput() //nolint:errcheck // the exit code tells
+	text, _ := cmd.CombinedOutput() // the exit code tells
 	return string(text), cmd.ProcessState.ExitCode()
 }
 
