@@ -92,29 +92,39 @@ func serverNames(path *field.Path, r *security.Rule, not bool) iter.Seq[list] {
 func sourceLists(path *field.Path, r *security.Rule) iter.Seq2[string, list] {
 	return func(yield func(string, list) bool) {
 		for i, from := range r.GetFrom() {
-			s, at := from.GetSource(), path.Child("from").Index(i).Child("source")
-			for _, f := range []struct {
-				name   string
-				values []string
-			}{
-				{"principals", s.GetPrincipals()},
-				{"notPrincipals", s.GetNotPrincipals()},
-				{"requestPrincipals", s.GetRequestPrincipals()},
-				{"notRequestPrincipals", s.GetNotRequestPrincipals()},
-				{"namespaces", s.GetNamespaces()},
-				{"notNamespaces", s.GetNotNamespaces()},
-				{"serviceAccounts", s.GetServiceAccounts()},
-				{"notServiceAccounts", s.GetNotServiceAccounts()},
-				{"trustDomains", s.GetTrustDomains()},
-				{"notTrustDomains", s.GetNotTrustDomains()},
-				{"ipBlocks", s.GetIpBlocks()},
-				{"notIpBlocks", s.GetNotIpBlocks()},
-				{"remoteIpBlocks", s.GetRemoteIpBlocks()},
-				{"notRemoteIpBlocks", s.GetNotRemoteIpBlocks()},
-			} {
-				if len(f.values) > 0 && !yield(f.name, list{at.Child(f.name), f.values}) {
+			for name, l := range listsOf(path.Child("from").Index(i).Child("source"), from.GetSource()) {
+				if !yield(name, l) {
 					return
 				}
+			}
+		}
+	}
+}
+
+// listsOf yields the fields of a source that have values.
+func listsOf(path *field.Path, s *security.Source) iter.Seq2[string, list] {
+	return func(yield func(string, list) bool) {
+		for _, f := range []struct {
+			name   string
+			values []string
+		}{
+			{"principals", s.GetPrincipals()},
+			{"notPrincipals", s.GetNotPrincipals()},
+			{"requestPrincipals", s.GetRequestPrincipals()},
+			{"notRequestPrincipals", s.GetNotRequestPrincipals()},
+			{"namespaces", s.GetNamespaces()},
+			{"notNamespaces", s.GetNotNamespaces()},
+			{"serviceAccounts", s.GetServiceAccounts()},
+			{"notServiceAccounts", s.GetNotServiceAccounts()},
+			{"trustDomains", s.GetTrustDomains()},
+			{"notTrustDomains", s.GetNotTrustDomains()},
+			{"ipBlocks", s.GetIpBlocks()},
+			{"notIpBlocks", s.GetNotIpBlocks()},
+			{"remoteIpBlocks", s.GetRemoteIpBlocks()},
+			{"notRemoteIpBlocks", s.GetNotRemoteIpBlocks()},
+		} {
+			if len(f.values) > 0 && !yield(f.name, list{path.Child(f.name), f.values}) {
+				return
 			}
 		}
 	}
