@@ -20,9 +20,9 @@ The hosts of an authorization policy are text: '*example.com' also matches
 'evilexample.com', and 'example.com*' also matches 'example.com.evil.net', which
 anyone can register.
 
-The rule looks at what lets requests through: hosts and the values of
-connection.sni in ALLOW, and notHosts and its notValues in DENY. An asterisk in
-front must be followed by a dot, one at the end must come after a colon. A lone '*'
+The rule looks at what lets requests through: hosts in ALLOW and notHosts in DENY,
+and the values or notValues there of conditions on connection.sni and on
+request.headers[:authority] or [host]. An asterisk in front must be followed by a dot, one at the end must come after a colon. A lone '*'
 is judged by authorizationpolicy/allow-all.
 
 Write '*.example.com' and 'example.com', and 'example.com:*' for any port.`,

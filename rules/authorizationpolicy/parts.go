@@ -4,6 +4,7 @@ package authorizationpolicy
 
 import (
 	"iter"
+	"strings"
 
 	security "istio.io/api/security/v1beta1"
 	securityv1 "istio.io/client-go/pkg/apis/security/v1"
@@ -46,8 +47,8 @@ func operations(path *field.Path, r *security.Rule) iter.Seq2[*field.Path, *secu
 	}
 }
 
-// hostLists yields what a policy says about hosts: the hosts of operations and the
-// server names of conditions, those that must match or those that must not.
+// hostLists yields what a policy says about hosts: the hosts of operations and of
+// conditions, those that must match or those that must not.
 func hostLists(ap *securityv1.AuthorizationPolicy, not bool) iter.Seq[list] {
 	return func(yield func(list) bool) {
 		for i, r := range ap.Spec.GetRules() {
@@ -61,7 +62,7 @@ func hostLists(ap *securityv1.AuthorizationPolicy, not bool) iter.Seq[list] {
 					return
 				}
 			}
-			for l := range serverNames(path, r, not) {
+			for l := range hostConditions(path, r, not, namesHost) {
 				if !yield(l) {
 					return
 				}
@@ -70,10 +71,21 @@ func hostLists(ap *securityv1.AuthorizationPolicy, not bool) iter.Seq[list] {
 	}
 }
 
-func serverNames(path *field.Path, r *security.Rule, not bool) iter.Seq[list] {
+// namesHost reports whether a condition with the key is one on the host.
+func namesHost(key string) bool { return key == keySNI || isHostHeader(key) }
+
+// isHostHeader reports whether the key is the Host header, which Envoy keeps as
+// :authority and finds by both names.
+func isHostHeader(key string) bool {
+	name, ok := strings.CutPrefix(key, prefixHeader)
+	return ok && (strings.EqualFold(name, ":authority]") || strings.EqualFold(name, "host]"))
+}
+
+// hostConditions yields the values of the conditions whose key is wanted.
+func hostConditions(path *field.Path, r *security.Rule, not bool, wanted func(key string) bool) iter.Seq[list] {
 	return func(yield func(list) bool) {
 		for i, c := range r.GetWhen() {
-			if c.GetKey() != keySNI {
+			if !wanted(c.GetKey()) {
 				continue
 			}
 			at := path.Child("when").Index(i)

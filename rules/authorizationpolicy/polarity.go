@@ -70,29 +70,30 @@ func checkDenied(pass *analysis.Pass, ap *securityv1.AuthorizationPolicy, g guar
 }
 
 // onlyNegative reports whether a rule has conditions, and none that says what must
-// be.
+// be. Of the alternatives in from and in to it is enough that one has none.
 func onlyNegative(r *security.Rule) bool {
-	conditions := 0
-	for name := range sourceLists(rulesPath(), r) {
-		if conditions++; !strings.HasPrefix(name, "not") {
-			return false
-		}
-	}
-	for _, op := range operations(rulesPath(), r) {
-		if len(op.GetHosts())+len(op.GetPaths())+len(op.GetMethods())+len(op.GetPorts()) > 0 {
-			return false
-		}
-		conditions++
-	}
-	for _, c := range r.GetWhen() {
-		if conditions++; len(c.GetValues()) > 0 {
-			return false
-		}
-	}
-	return conditions > 0
+	conditions := len(r.GetFrom()) + len(r.GetTo()) + len(r.GetWhen())
+	return conditions > 0 &&
+		(len(r.GetFrom()) == 0 || slices.ContainsFunc(r.GetFrom(), isNegativeSource)) &&
+		(len(r.GetTo()) == 0 || slices.ContainsFunc(r.GetTo(), isNegativeOperation)) &&
+		!slices.ContainsFunc(r.GetWhen(), func(c *security.Condition) bool { return len(c.GetValues()) > 0 })
 }
 
-// firstPositive returns the first hosts, paths or server names that a rule wants.
+func isNegativeSource(from *security.Rule_From) bool {
+	for name := range listsOf(nil, from.GetSource()) {
+		if !strings.HasPrefix(name, "not") {
+			return false
+		}
+	}
+	return from.GetSource() != nil
+}
+
+func isNegativeOperation(to *security.Rule_To) bool {
+	op := to.GetOperation()
+	return op != nil && len(op.GetHosts())+len(op.GetPaths())+len(op.GetMethods())+len(op.GetPorts()) == 0
+}
+
+// firstPositive returns the first hosts or paths that a rule wants.
 func firstPositive(path *field.Path, r *security.Rule) (list, bool) {
 	for at, op := range operations(path, r) {
 		if len(op.GetHosts()) > 0 {
@@ -102,7 +103,7 @@ func firstPositive(path *field.Path, r *security.Rule) (list, bool) {
 			return list{at.Child("paths"), op.GetPaths()}, true
 		}
 	}
-	for l := range serverNames(path, r, false) {
+	for l := range hostConditions(path, r, false, namesHost) {
 		if len(l.values) > 0 {
 			return l, true
 		}

@@ -43,22 +43,39 @@ func checkSource(pass *analysis.Pass, ap *securityv1.AuthorizationPolicy) {
 }
 
 // onlyClaimed returns a condition on the caller that the caller can meet at will,
-// if there is no other.
+// if there is no other: in the conditions, and in one of the alternatives of from.
 func onlyClaimed(path *field.Path, r *security.Rule) (claimed list, ok bool) {
-	for name, l := range sourceLists(path, r) {
-		if !strings.EqualFold(strings.TrimPrefix(name, "not"), "remoteIpBlocks") {
-			return list{}, false
-		}
-		claimed = l
-	}
 	for i, c := range r.GetWhen() {
 		key := c.GetKey()
 		switch {
 		case strings.HasPrefix(key, prefixSource), strings.HasPrefix(key, prefixAuth):
 			return list{}, false
+		case isHostHeader(key): // where to, not who
 		case key == keyRemoteIP, strings.HasPrefix(key, prefixHeader):
 			claimed = list{path.Child("when").Index(i).Child("key"), []string{key}}
 		}
 	}
-	return claimed, claimed.path != nil
+	known := len(r.GetFrom()) > 0
+	for i, from := range r.GetFrom() {
+		l, only := claimedSource(path.Child("from").Index(i).Child("source"), from.GetSource())
+		if only {
+			known = false
+			if l.path != nil {
+				claimed = l
+			}
+		}
+	}
+	return claimed, !known && claimed.path != nil
+}
+
+// claimedSource reports whether a source is known by nothing but what it claims,
+// and returns that.
+func claimedSource(path *field.Path, s *security.Source) (claimed list, only bool) {
+	for name, l := range listsOf(path, s) {
+		if !strings.EqualFold(strings.TrimPrefix(name, "not"), "remoteIpBlocks") {
+			return list{}, false
+		}
+		claimed = l
+	}
+	return claimed, true
 }
