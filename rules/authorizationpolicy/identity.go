@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	networking "istio.io/api/networking/v1alpha3"
 	security "istio.io/api/security/v1beta1"
 	securityv1 "istio.io/client-go/pkg/apis/security/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -32,8 +31,9 @@ condition, is denied if one of these servers does not know its peer; another ALL
 is warned about if none does. Waypoints always know their peers.
 
 Set tls.mode ISTIO_MUTUAL (protocol HTTPS or TLS) on the Gateway's server, or
-restrict the rule to the ports of servers that have it.`,
-	Reads: []*analysis.Kind{analysis.Gateway},
+restrict the rule to the ports of servers that have it. A port is the pod's, which is
+the targetPort where the gateway's Service has the port of the server.`,
+	Reads: []*analysis.Kind{analysis.Gateway, analysis.Service},
 	Run:   analysis.On(checkIdentity),
 }
 
@@ -43,27 +43,32 @@ func checkIdentity(pass *analysis.Pass, ap *securityv1.AuthorizationPolicy) {
 	if len(g.gateways) == 0 || action != allow && action != deny {
 		return
 	}
-	var servers []*networking.Server
-	looked := false
+	var all []server
 	for i, r := range ap.Spec.GetRules() {
+		var servers []server
+		looked := false
 		for l, negative := range identities(rulesPath().Index(i), r) {
-			if !looked {
+			if all == nil {
 				var ok bool
-				if servers, ok = serversOf(pass, g); !ok {
-					pass.NotEvaluated(unknownGateways)
+				if all, ok = serversOf(pass, g); len(all) == 0 {
+					if !ok {
+						pass.NotEvaluated(unknownGateways)
+					}
 					return
 				}
-				looked = true
 			}
-			checkPeers(pass, onPorts(servers, r), action == deny || negative, l)
+			if !looked {
+				servers, looked = onPorts(all, r), true
+			}
+			checkPeers(pass, servers, action == deny || negative, l)
 		}
 	}
 }
 
 // checkPeers reports a condition on the identity that servers do not know: if it
 // must hold for all of them, one is enough.
-func checkPeers(pass *analysis.Pass, servers []*networking.Server, all bool, l list) {
-	unknown := func(s *networking.Server) bool { return !knowsPeer(s) }
+func checkPeers(pass *analysis.Pass, servers []server, all bool, l list) {
+	unknown := func(s server) bool { return !knowsPeer(s) }
 	switch {
 	case len(servers) == 0:
 	case all && slices.ContainsFunc(servers, unknown):

@@ -28,7 +28,7 @@ servers of the Gateways that select the same pods, on the ports that the rule na
 or on all. It warns if none of them reads HTTP.
 
 For TLS that is passed through use a condition: when key 'connection.sni'.`,
-	Reads: []*analysis.Kind{analysis.Gateway},
+	Reads: []*analysis.Kind{analysis.Gateway, analysis.Service},
 	Run:   analysis.On(checkProtocol),
 }
 
@@ -37,17 +37,22 @@ func checkProtocol(pass *analysis.Pass, ap *securityv1.AuthorizationPolicy) {
 	if len(g.gateways) == 0 {
 		return
 	}
+	var all []server
 	for i, r := range ap.Spec.GetRules() {
 		l, ok := firstOfRequest(rulesPath().Index(i), r)
 		if !ok {
 			continue
 		}
-		servers, known := serversOf(pass, g)
-		if !known {
-			pass.NotEvaluated(unknownGateways)
-			return
+		if all == nil {
+			var known bool
+			if all, known = serversOf(pass, g); len(all) == 0 {
+				if !known {
+					pass.NotEvaluated(unknownGateways)
+				}
+				return
+			}
 		}
-		servers = onPorts(servers, r)
+		servers := onPorts(all, r)
 		if len(servers) == 0 || slices.ContainsFunc(servers, readsHTTP) {
 			continue
 		}
