@@ -52,14 +52,16 @@ func checkPolarity(pass *analysis.Pass, ap *securityv1.AuthorizationPolicy) {
 }
 
 func checkDenied(pass *analysis.Pass, ap *securityv1.AuthorizationPolicy, g guard) {
+	looked := false
 	for i, r := range ap.Spec.GetRules() {
 		l, ok := firstPositive(rulesPath().Index(i), r)
 		if !ok {
 			continue
 		}
-		if hasAllow(pass, ap, g) {
+		if !looked && hasAllow(pass, ap, g) {
 			return
 		}
+		looked = true
 		if !pass.Mesh.Complete(analysis.AuthorizationPolicy) {
 			pass.NotEvaluated("not all AuthorizationPolicies are known, of which one may allow what is needed")
 			return
