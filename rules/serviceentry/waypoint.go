@@ -29,7 +29,8 @@ mesh, in a namespace of the ambient mesh, must be bound to one of the waypoints 
 the configuration, or to the one that the policy names: by the labels
 istio.io/use-waypoint and istio.io/use-waypoint-namespace, on itself or else on
 its namespace. The label on the service entry counts more, so 'none' there opts
-out. istio.io/use-waypoint-canary must not lead elsewhere either. Without such a
+out, and so do an empty one and a gateway.istio.io/managed as Istio's own gateways
+have it. istio.io/use-waypoint-canary must not lead elsewhere either. Without such a
 policy the rule is off.
 
 Set the two labels. A waypoint that is bound does not keep workloads from going
@@ -63,7 +64,11 @@ func checkWaypoint(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 	case bound != "" && !isApproved(pass, bound):
 		pass.ReportAs(severity, field.Invalid(labels.Key(waypoint.Use), bound, howTo(approved, "must bind to an egress waypoint")))
 	}
-	if canary := waypoint.Bound(se, waypoint.Canary, waypoint.CanaryNamespace); canary != "" && !isApproved(pass, canary) {
+	if waypoint.IsWaypoint(se) {
+		pass.ReportAs(severity, field.Invalid(labels.Key(waypoint.Managed), se.GetLabels()[waypoint.Managed],
+			"must not be what Istio's own gateways have, since no waypoint stands before these; remove the label"))
+	}
+	if canary := waypoint.Bound(se, waypoint.Canary, waypoint.CanaryNamespace); se.GetLabels()[waypoint.Canary] != "" && canary != waypoint.None && !isApproved(pass, canary) {
 		pass.ReportAs(severity, field.Invalid(labels.Key(waypoint.Canary), canary, howTo(approved, "must bind to an egress waypoint")))
 	}
 }

@@ -5,6 +5,8 @@
 package waypoint
 
 import (
+	"strings"
+
 	"istio.io/api/label"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -23,15 +25,26 @@ var (
 // None is what stands for no waypoint in [Use].
 const None = "none"
 
+// Managed is the label of what Istio has made for a Gateway.
+var Managed = label.GatewayManaged.Name
+
+// IsWaypoint reports whether istiod takes an object for part of a waypoint or of an
+// east-west gateway by its label, and so puts no waypoint before it.
+func IsWaypoint(obj metav1.Object) bool {
+	managed := obj.GetLabels()[Managed]
+	return managed == "istio.io-mesh-controller" || managed == "istio.io-eastwest-controller"
+}
+
 // Bound returns namespace/name of the waypoint that labels of an object or of a
-// namespace name, [None] or, if they name none at all, "".
+// namespace name, [None] or, if they name none at all, "". A label that is there
+// counts although it is empty: it names a waypoint that there is not.
 func Bound(obj metav1.Object, nameLabel, namespaceLabel string) string {
-	name := obj.GetLabels()[nameLabel]
-	if name == "" || name == None {
+	name, ok := obj.GetLabels()[nameLabel]
+	if !ok || name == None {
 		return name
 	}
-	namespace := obj.GetLabels()[namespaceLabel]
-	if namespace == "" {
+	namespace, ok := obj.GetLabels()[namespaceLabel]
+	if !ok {
 		if namespace = obj.GetNamespace(); namespace == "" {
 			namespace = obj.GetName() // the labels are a namespace's
 		}
@@ -42,11 +55,14 @@ func Bound(obj metav1.Object, nameLabel, namespaceLabel string) string {
 // Of returns namespace/name of the waypoint before an object: its own labels count
 // more than those of its namespace, which may be nil. It is "" if there is none.
 func Of(obj metav1.Object, namespace analysis.Object) string {
+	if IsWaypoint(obj) {
+		return ""
+	}
 	bound := Bound(obj, Use, UseNamespace)
 	if bound == "" && namespace != nil {
 		bound = Bound(namespace, Use, UseNamespace)
 	}
-	if bound == None {
+	if bound == None || strings.HasPrefix(bound, "/") || strings.HasSuffix(bound, "/") {
 		return ""
 	}
 	return bound
