@@ -9,7 +9,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/sallyport-dev/sallyport/rules/manifest"
 	"github.com/sallyport-dev/sallyport/rules/policy"
@@ -44,34 +47,71 @@ func listFiles(path string) ([]string, error) {
 	return files, err
 }
 
-// readDocuments gives every document of the paths to add, and everything that
-// cannot be read to fail, and goes on.
+// readDocuments gives every document of the paths to add, in their order, and
+// everything that cannot be read to fail, and goes on. Files are read on all cores.
 func readDocuments(paths []string, stdin io.Reader, add func(*manifest.Document), fail func(error)) {
 	for _, path := range paths {
 		files, err := listFiles(path)
 		if err != nil {
 			fail(err)
 		}
-		for _, file := range files {
-			if err := readFile(file, stdin, add, fail); err != nil {
-				fail(err)
+		for batch := range slices.Chunk(files, filesAhead) {
+			for _, read := range readFiles(batch, stdin) {
+				read.give(add, fail)
 			}
 		}
 	}
 }
 
-func readFile(file string, stdin io.Reader, add func(*manifest.Document), fail func(error)) error {
+// filesAhead bounds how many files are read before their documents are looked at.
+const filesAhead = 64
+
+// A fileContent is what is in a file, in its order.
+type fileContent []documentOrError
+
+type documentOrError struct {
+	doc *manifest.Document
+	err error
+}
+
+func (c fileContent) give(add func(*manifest.Document), fail func(error)) {
+	for _, entry := range c {
+		if entry.err != nil {
+			fail(entry.err)
+		} else {
+			add(entry.doc)
+		}
+	}
+}
+
+func readFiles(files []string, stdin io.Reader) []fileContent {
+	contents := make([]fileContent, len(files))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, file := range files {
+		group.Go(func() error {
+			contents[i] = readFile(file, stdin)
+			return nil
+		})
+	}
+	_ = group.Wait() // errors are among the contents
+	return contents
+}
+
+func readFile(file string, stdin io.Reader) (content fileContent) {
 	reader := stdin
 	if file != stdinName {
 		f, err := os.Open(file)
 		if err != nil {
-			return err
+			return fileContent{{err: err}}
 		}
 		defer f.Close()
 		reader = f
 	}
-	eachDocument(displayName(file), reader, add, fail)
-	return nil
+	eachDocument(displayName(file), reader,
+		func(doc *manifest.Document) { content = append(content, documentOrError{doc: doc}) },
+		func(err error) { content = append(content, documentOrError{err: err}) })
+	return content
 }
 
 // displayName is what messages call a file.

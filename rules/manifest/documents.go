@@ -11,9 +11,12 @@ import (
 	"io"
 	"iter"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"go.yaml.in/yaml/v3"
 	apischema "k8s.io/apimachinery/pkg/runtime/schema"
@@ -24,28 +27,84 @@ import (
 )
 
 // Documents yields the objects of a YAML or JSON file: each document, and each
-// item of a List. Documents without content are skipped. A document that cannot
-// be read yields an *[Error]; those after it are read nevertheless. Only one
-// document is in memory at a time.
+// item of a List, in their order. Documents without content are skipped. A document
+// that cannot be read yields an *[Error]; those after it are read nevertheless. Some
+// are read ahead, on all cores: at most [batchSize], and about [batchBytes] of text.
 func Documents(file string, r io.Reader) iter.Seq2[*Document, error] {
 	return func(yield func(*Document, error) bool) {
 		s := &splitter{reader: bufio.NewReader(r)}
 		for {
-			c, err := s.next()
+			chunks, err := s.batch()
+			for _, parsed := range parseAll(file, chunks) {
+				for _, p := range parsed {
+					if !yield(p.doc, p.err) {
+						return
+					}
+				}
+			}
 			if err != nil && !errors.Is(err, io.EOF) {
 				yield(nil, fmt.Errorf("read %s: %w", file, err))
-				return
-			}
-			for doc, problem := range parse(file, c) {
-				if !yield(doc, problem) {
-					return
-				}
 			}
 			if err != nil {
 				return
 			}
 		}
 	}
+}
+
+// How much is read ahead.
+const (
+	batchSize  = 128
+	batchBytes = 1 << 20
+)
+
+// batch returns the next documents. The last come with an error: io.EOF, or what is
+// wrong with the stream, which may have cut the last of them off.
+func (s *splitter) batch() ([]chunk, error) {
+	var chunks []chunk
+	for size := 0; len(chunks) < batchSize && size < batchBytes; {
+		c, err := s.next()
+		if err != nil && !errors.Is(err, io.EOF) {
+			return chunks, err
+		}
+		chunks = append(chunks, c)
+		size += len(c.text)
+		if err != nil {
+			return chunks, err
+		}
+	}
+	return chunks, nil
+}
+
+// A parsed is a document, or why it cannot be read.
+type parsed struct {
+	doc *Document
+	err error
+}
+
+// parseAll parses chunks on all cores and returns their documents in order.
+func parseAll(file string, chunks []chunk) [][]parsed {
+	all := make([][]parsed, len(chunks))
+	one := func(i int) {
+		for doc, err := range parse(file, chunks[i]) {
+			all[i] = append(all[i], parsed{doc, err})
+		}
+	}
+	if len(chunks) == 1 {
+		one(0)
+		return all
+	}
+	var next atomic.Int64
+	var group sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(chunks)) {
+		group.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(chunks); i = int(next.Add(1)) - 1 {
+				one(i)
+			}
+		})
+	}
+	group.Wait()
+	return all
 }
 
 // A splitter cuts a stream into documents, at the lines at which kubectl does:
