@@ -37,9 +37,10 @@ fuzz: ## Fuzz everything that parses, FUZZTIME runs each (1000000x).
 	  done; \
 	done
 .PHONY: bench
-bench: setup ## Measure rules and handlers, then the latency through the real API server.
+bench: setup ## Measure rules and handlers, the latency through the real API server, and checking files.
 	go test -run '^$$' -bench . -benchmem ./rules/... ./webhook/... ./certs/...
 	go run ./test/bench
+	go run ./test/bench/files
 .PHONY: lint
 lint: ## Run the linters.
 	$(call tool,lint) golangci-lint run
