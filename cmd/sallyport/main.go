@@ -12,6 +12,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -64,6 +66,10 @@ VirtualServices and AuthorizationPolicies that open an unsafe exit, and fills in
 what people forget. The same rules run at admission and over files.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+	}
+	if strings.HasPrefix(filepath.Base(os.Args[0]), "kubectl-") {
+		// kubectl runs kubectl-NAME as "kubectl NAME".
+		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl sallyport"}
 	}
 	root.AddCommand(newServe(), newCheck(), newFix(), newExplain(), newRules(), newPolicy(), newVersion())
 	return root
