@@ -26,7 +26,7 @@ mesh may have only hosts that hosts.allowed approves: the name itself, or what
 lies below an allowed wildcard, on the ports that are named with it. The names of
 endpoints count like hosts, since they are where requests go. Whatever a policy
 lists in hosts.denied is denied in any case, and so is a wildcard that covers such
-a host. Hosts inside the mesh are not judged.
+a host, wherever the service entry leads. Other hosts inside the mesh are not judged.
 
 Without such a list the rule is off.
 
@@ -39,13 +39,12 @@ func checkAllowedHost(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 	if pass.Policy.Unlisted != policy.DenyUnlisted && len(pass.Policy.DeniedHosts) == 0 && !names(pass.Policy, pass.Rule) {
 		return
 	}
-	switch egress(pass.Config, se) {
-	case inside:
-		return
-	case unclear:
+	leads := egress(pass.Config, se)
+	if leads == unclear {
 		pass.NotEvaluated(unclearReason)
+	}
+	if leads != outside && len(pass.Policy.DeniedHosts) == 0 {
 		return
-	case outside:
 	}
 	a := &allowList{pass: pass, entry: se}
 	for i, h := range se.Spec.GetHosts() {
