@@ -40,7 +40,10 @@ func checkDynamicDNS(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 	}
 	path := field.NewPath("spec", "resolution")
 	value := se.Spec.GetResolution().String()
-	internal := func(h string) bool { return host.Internal(host.Normal(h), &pass.Config.Mesh, nil) }
+	internal := func(written string) bool {
+		h := host.Normal(written)
+		return host.Internal(h, &pass.Config.Mesh, nil) || host.Covers(h, "*.svc."+pass.Config.Mesh.ClusterDomain)
+	}
 	if se.Spec.GetLocation() == networking.ServiceEntry_MESH_INTERNAL || slices.ContainsFunc(se.Spec.GetHosts(), internal) {
 		if !pass.Config.IsPlatform(se.GetNamespace()) {
 			pass.ReportAs(analysis.Error, field.Invalid(path, value,

@@ -74,6 +74,7 @@ func TestObjects(t *testing.T) {
 				"serviceentry/wildcard-host spec.hosts[0] *",
 				"serviceentry/public-suffix spec.hosts[0] *",
 				"serviceentry/metadata-address spec.hosts[0] *",
+				"serviceentry/cluster-name spec.hosts[0] *",
 			},
 		},
 		{

@@ -25,7 +25,8 @@ const Any = "*"
 
 // OwnerOf returns the namespace whose Services a host in normal form names, [Any]
 // for a name or wildcard for those of no certain namespace, or "" for a host that
-// is no Service's. A name of two labels is one if its namespace exists.
+// is no Service's. A name of two labels is one if its namespace exists, and so is a
+// wildcard for such names.
 func OwnerOf(pass *analysis.Pass, h string) string {
 	cluster := pass.Config.Mesh.ClusterDomain
 	name := strings.TrimPrefix(h, "*.")
@@ -37,11 +38,13 @@ func OwnerOf(pass *analysis.Pass, h string) string {
 			return last(rest, host.IsWildcard(h))
 		}
 	}
-	if host.Below(cluster, name) {
+	if host.Below(cluster, name) || host.IsWildcard(h) && host.Covers(h, "*.svc."+cluster) {
 		return Any
 	}
 	service, namespace, ok := strings.Cut(name, ".")
 	switch {
+	case !ok && strings.HasPrefix(h, "*.") && Exists(pass, name):
+		return name
 	case !ok && host.IsWildcard(h), strings.Contains(namespace, "."):
 		return ""
 	case !ok && host.Internal(h, &pass.Config.Mesh, nil):
