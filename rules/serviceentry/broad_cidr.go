@@ -29,7 +29,7 @@ addresses for this service entry. '0.0.0.0/0' is an open exit, and so are
 The rule adds up what the ranges cover, each address once, however it is
 written, and leaves out private and other special ranges. More than a /8 of
 IPv4 or a /24 of IPv6 is denied, and so is a range of IPv6 that holds all of
-IPv4. A single range that is shorter than limits.maxPrefixIPv4 or
+IPv4. What lies in 64:ff9b::/96 (NAT64) counts as the IPv4 that it stands for. A single range that is shorter than limits.maxPrefixIPv4 or
 limits.maxPrefixIPv6 of the policy (/16 and /48 unless it says otherwise) is
 warned about, unless it lies in addresses.allowed of the policy or in the mesh's
 clusterCIDRs.
@@ -75,7 +75,7 @@ func checkBroadCIDR(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 
 // isHuge reports whether one range covers too much.
 func isHuge(p netip.Prefix) bool {
-	return cidr.Contains(p, netip.MustParsePrefix("0.0.0.0/0")) || coverTooMuch([]netip.Prefix{p})
+	return cidr.Contains(p, netip.MustParsePrefix("0.0.0.0/0")) || cidr.Contains(p, cidr.NAT64) || coverTooMuch([]netip.Prefix{p})
 }
 
 func isBroad(pass *analysis.Pass, p netip.Prefix) bool {
@@ -85,6 +85,9 @@ func isBroad(pass *analysis.Pass, p netip.Prefix) bool {
 func limit(pass *analysis.Pass, p netip.Prefix) int {
 	if p.Addr().Is4() {
 		return pass.Policy.Limits.MaxPrefixIPv4
+	}
+	if cidr.Contains(cidr.NAT64, p) {
+		return cidr.NAT64.Bits() + pass.Policy.Limits.MaxPrefixIPv4
 	}
 	return pass.Policy.Limits.MaxPrefixIPv6
 }
@@ -105,6 +108,9 @@ func disjoint(ranges []netip.Prefix) []netip.Prefix {
 func coverTooMuch(ranges []netip.Prefix) bool {
 	var ipv4, ipv6 float64
 	for _, p := range ranges {
+		if ip, ok := cidr.Translated(p); ok {
+			p = ip
+		}
 		switch {
 		case isSpecial(p):
 		case p.Addr().Is4():

@@ -24,14 +24,15 @@ lets workloads ask through a proxy, or through the egress gateway with the
 credentials of the gateway's own machine.
 
 The rule looks at hosts, addresses and endpoints, however an address is
-written: link-local addresses (169.254.0.0/16, fe80::/10), fd00:ec2::254 and
-fd00:ec2::23 (AWS), 100.100.100.200 (Alibaba Cloud), 168.63.129.16 (Azure),
-192.0.0.192 (Oracle Cloud), the names metadata.google.internal, metadata,
-instance-data and instance-data.ec2.internal, and the domains nip.io, sslip.io,
-xip.io, localtest.me and lvh.me, whose names stand for arbitrary or loopback
-addresses. A range or wildcard that covers one of them counts too. A private
-domain with such an address in DNS cannot be told by its name: block the
-addresses in the network as well.
+written, also as translated by NAT64: link-local addresses (169.254.0.0/16,
+fe80::/10), fd00:ec2::254 and fd00:ec2::23 (AWS), fd20:ce::254 (Google Cloud),
+fd00:42::42 (Scaleway), 100.100.100.200 (Alibaba Cloud), 168.63.129.16 (Azure),
+192.0.0.192 (Oracle Cloud), the names metadata.google.internal, metadata.goog,
+metadata, instance-data, instance-data.ec2.internal and metadata.tencentyun.com,
+and the domains nip.io, sslip.io, xip.io, localtest.me and lvh.me, whose names
+stand for arbitrary or loopback addresses. A range or wildcard that covers one of
+them counts too. A private domain with such an address in DNS cannot be told by
+its name: block the addresses in the network as well.
 
 Agents that need metadata run in a namespace that the platform team lists in
 mesh.metadataNamespaces of Sallyport's configuration.`,

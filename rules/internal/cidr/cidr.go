@@ -146,6 +146,20 @@ func digit(c byte) uint64 {
 	}
 }
 
+// NAT64 is the range of IPv6 that stands for all of IPv4, through a translator
+// (RFC 6052).
+var NAT64 = netip.MustParsePrefix("64:ff9b::/96")
+
+// Translated returns the range of IPv4 to which a translator takes a range of
+// [NAT64].
+func Translated(p netip.Prefix) (netip.Prefix, bool) {
+	if !Contains(NAT64, p) {
+		return netip.Prefix{}, false
+	}
+	a := p.Addr().As16()
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte(a[12:])), p.Bits()-96), true
+}
+
 // Overlaps reports whether some address is in both ranges. IPv4 overlaps with
 // ranges of IPv6 that hold its IPv4-mapped form.
 func Overlaps(a, b netip.Prefix) bool {

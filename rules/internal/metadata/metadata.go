@@ -22,6 +22,8 @@ var ranges = []struct {
 	{netip.MustParsePrefix("fe80::/10"), "fe80::/10"},
 	{netip.MustParsePrefix("fd00:ec2::254/128"), "fd00:ec2::254"},    // EC2
 	{netip.MustParsePrefix("fd00:ec2::23/128"), "fd00:ec2::23"},      // EKS Pod Identity
+	{netip.MustParsePrefix("fd20:ce::254/128"), "fd20:ce::254"},      // Google Cloud
+	{netip.MustParsePrefix("fd00:42::42/128"), "fd00:42::42"},        // Scaleway
 	{netip.MustParsePrefix("100.100.100.200/32"), "100.100.100.200"}, // Alibaba Cloud
 	{netip.MustParsePrefix("168.63.129.16/32"), "168.63.129.16"},     // Azure's WireServer
 	{netip.MustParsePrefix("192.0.0.192/32"), "192.0.0.192"},         // Oracle Cloud
@@ -29,9 +31,11 @@ var ranges = []struct {
 
 var names = []string{
 	"metadata.google.internal",
+	"metadata.goog",
 	"metadata", // the same, by the search list of a Google machine
 	"instance-data",
 	"instance-data.ec2.internal",
+	"metadata.tencentyun.com",
 }
 
 // echoes are domains of which anyone can have a name for any address: names
@@ -76,6 +80,9 @@ func Find(s string) (Target, bool) {
 }
 
 func findRange(p netip.Prefix) (Target, bool) {
+	if ip, ok := cidr.Translated(p); ok {
+		p = ip
+	}
 	for i := range ranges {
 		if cidr.Overlaps(ranges[i].prefix, p) {
 			return Target{Name: ranges[i].name, Wide: !cidr.Contains(ranges[i].prefix, p)}, true
