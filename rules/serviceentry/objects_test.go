@@ -5,6 +5,7 @@ package serviceentry_test
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -187,6 +188,38 @@ func TestLargeObject(t *testing.T) {
 	res := analysis.Check(suite, analysis.Input{Object: object(spec), Policy: &pol})
 	require.Greater(t, len(res.Findings), 256*16)
 	require.Less(t, len(res.Findings), 260*16, "findings about ports are bounded")
+}
+
+// TestManyNames has subjectAltNames without end, and long hosts to compare each
+// with.
+func TestManyNames(t *testing.T) {
+	se := object(&networking.ServiceEntry{
+		Hosts:      []string{"api.example.com"},
+		Ports:      []*networking.ServicePort{{Number: 80, Name: "http", Protocol: "HTTP"}},
+		Resolution: networking.ServiceEntry_DNS,
+	})
+	for i := range 255 {
+		se.Spec.Hosts = append(se.Spec.Hosts, fmt.Sprintf("h%d%s.example.com", i, strings.Repeat(".a", 1000)))
+	}
+	for i := range 50_000 {
+		se.Spec.SubjectAltNames = append(se.Spec.SubjectAltNames, "api.example.com", fmt.Sprintf("x%d", i))
+	}
+	index := mesh.New(config.Default())
+	index.Set(&networkingv1.DestinationRule{
+		ObjectMeta: metav1.ObjectMeta{Name: "api", Namespace: "shop"},
+		Spec: networking.DestinationRule{Host: "api.example.com", TrafficPolicy: &networking.TrafficPolicy{
+			Tls: &networking.ClientTLSSettings{Mode: networking.ClientTLSSettings_SIMPLE},
+		}},
+	})
+	suite, err := analysis.NewSuite(serviceentry.Rules...)
+	require.NoError(t, err)
+	names := 0
+	for _, f := range analysis.Check(suite, analysis.Input{Object: se, Mesh: index}).Findings {
+		if f.Rule.Name == "serviceentry/subject-alt-names" {
+			names++
+		}
+	}
+	require.Equal(t, 16, names, "findings about names are bounded")
 }
 
 func object(spec *networking.ServiceEntry) *networkingv1.ServiceEntry {

@@ -5,6 +5,7 @@ package serviceentry
 import (
 	"fmt"
 	"strings"
+	"sync"
 
 	networking "istio.io/api/networking/v1alpha3"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
@@ -41,17 +42,19 @@ with tls.mode SIMPLE.`,
 
 func checkPlaintext(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 	path := portsPath
+	rules := sync.OnceValue(func() []*networkingv1.DestinationRule { return destinationRules(pass, se) })
+	leads := sync.OnceValue(func() reach { return egress(pass.Config, se) })
 	for i, p := range se.Spec.GetPorts() {
 		protocol := port.Parse(p.GetProtocol())
 		switch number, target := p.GetNumber(), p.GetTargetPort(); {
 		case protocol.TLSLike() && number == 80 && target == 0:
 			pass.Report(field.Invalid(path.Index(i).Child("protocol"), p.GetProtocol(),
 				"should be 'HTTP' on port 80, or the port 443: no client begins a handshake there"))
-		case !protocol.HTTPLike() || originatesTLS(pass, se, number):
+		case !protocol.HTTPLike() || origination(rules(), number) != nil:
 		case number == 443 && (target == 0 || target == 443):
 			reportPlaintext(pass, analysis.Warning, field.Invalid(path.Index(i).Child("protocol"), p.GetProtocol(),
 				"should be 'TLS' on port 443, else requests leave in the clear; for TLS origination use port 80 with `targetPort: 443` and a DestinationRule with `tls.mode: SIMPLE`"))
-		case egress(pass.Config, se) == outside:
+		case leads() == outside:
 			reportPlaintext(pass, analysis.Off, field.Invalid(path.Index(i), fmt.Sprintf("%d/%s", number, protocol),
 				"must not leave the mesh in the clear; use protocol 'TLS', or a DestinationRule with `tls.mode: SIMPLE` for this port"))
 		}
@@ -68,26 +71,34 @@ func reportPlaintext(pass *analysis.Pass, severity analysis.Severity, err *field
 	}
 }
 
-// originatesTLS reports whether proxies that lead to the hosts speak TLS with the
-// port.
-func originatesTLS(pass *analysis.Pass, se *networkingv1.ServiceEntry, number uint32) bool {
-	return origination(pass, se, number) != nil
-}
-
-// origination returns the settings with which proxies speak TLS with a port of
-// the hosts, or nil.
-func origination(pass *analysis.Pass, se *networkingv1.ServiceEntry, number uint32) *networking.ClientTLSSettings {
+// destinationRules returns what proxies that lead to the hosts apply to them, each
+// once.
+func destinationRules(pass *analysis.Pass, se *networkingv1.ServiceEntry) []*networkingv1.DestinationRule {
 	namespaces := []string{se.GetNamespace()}
 	for _, g := range pass.Config.Mesh.EgressGateways {
 		namespace, _, _ := strings.Cut(g.Gateway, "/")
 		namespaces = append(namespaces, namespace)
 	}
-	for _, h := range se.Spec.GetHosts() {
+	var rules []*networkingv1.DestinationRule
+	seen := map[*networkingv1.DestinationRule]bool{nil: true}
+	for _, written := range se.Spec.GetHosts() {
+		h := host.Normal(written)
 		for _, namespace := range namespaces {
-			tls := tlsSettings(pass.Mesh.DestinationRule(namespace, host.Normal(h), se.GetNamespace()), number)
-			if tls != nil && tls.GetMode() != networking.ClientTLSSettings_DISABLE {
-				return tls
+			if dr := pass.Mesh.DestinationRule(namespace, h, se.GetNamespace()); !seen[dr] {
+				seen[dr] = true
+				rules = append(rules, dr)
 			}
+		}
+	}
+	return rules
+}
+
+// origination returns the settings with which proxies speak TLS with a port by one
+// of the DestinationRules, or nil.
+func origination(rules []*networkingv1.DestinationRule, number uint32) *networking.ClientTLSSettings {
+	for _, dr := range rules {
+		if tls := tlsSettings(dr, number); tls != nil && tls.GetMode() != networking.ClientTLSSettings_DISABLE {
+			return tls
 		}
 	}
 	return nil
@@ -97,9 +108,6 @@ func origination(pass *analysis.Pass, se *networkingv1.ServiceEntry, number uint
 // they replace the general ones whole (istio.io/api v1.31,
 // TrafficPolicy.port_level_settings).
 func tlsSettings(dr *networkingv1.DestinationRule, number uint32) *networking.ClientTLSSettings {
-	if dr == nil {
-		return nil
-	}
 	for _, p := range dr.Spec.GetTrafficPolicy().GetPortLevelSettings() {
 		if p.GetPort().GetNumber() == number {
 			return p.GetTls()

@@ -51,13 +51,25 @@ func checkSubjectAltNames(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 	if egress(pass.Config, se) != outside || !namesComeFrom(pass, se) {
 		return
 	}
+	hosts := make([]string, len(se.Spec.GetHosts()))
+	for i, h := range se.Spec.GetHosts() {
+		hosts[i] = host.Normal(h)
+	}
+	findings := 0
 	for i, san := range sans {
-		if !strings.HasPrefix(san, "spiffe://") && !belongsTo(se.Spec.GetHosts(), host.Normal(san)) {
-			pass.Report(field.Invalid(path.Index(i), san,
-				"should be a name of the host, else another party's certificate is accepted for it; remove it, or list the host's own name"))
+		if strings.HasPrefix(san, "spiffe://") || belongsTo(hosts, host.Normal(san)) {
+			continue
+		}
+		pass.Report(field.Invalid(path.Index(i), san,
+			"should be a name of the host, else another party's certificate is accepted for it; remove it, or list the host's own name"))
+		if findings++; findings == maxNameFindings {
+			return
 		}
 	}
 }
+
+// maxNameFindings bounds the findings about one list of names, which has no end.
+const maxNameFindings = 16
 
 // serviceOf returns the Service whose full name a host is.
 func serviceOf(pass *analysis.Pass, h string) (namespace, name string, ok bool) {
@@ -73,18 +85,19 @@ func serviceOf(pass *analysis.Pass, h string) (namespace, name string, ok bool) 
 // are those of the ServiceEntry: TLS is originated and the DestinationRule lists
 // none.
 func namesComeFrom(pass *analysis.Pass, se *networkingv1.ServiceEntry) bool {
+	rules := destinationRules(pass, se)
 	for _, p := range se.Spec.GetPorts() {
-		if tls := origination(pass, se, p.GetNumber()); tls != nil && len(tls.GetSubjectAltNames()) == 0 {
+		if tls := origination(rules, p.GetNumber()); tls != nil && len(tls.GetSubjectAltNames()) == 0 {
 			return true
 		}
 	}
 	return false
 }
 
+// belongsTo reports whether a name has to do with one of the hosts.
 func belongsTo(hosts []string, san string) bool {
-	return slices.ContainsFunc(hosts, func(written string) bool {
-		h := host.Normal(written)
-		base := strings.TrimPrefix(san, "*.")
+	base := strings.TrimPrefix(san, "*.")
+	return slices.ContainsFunc(hosts, func(h string) bool {
 		return host.Overlaps(h, san) || host.Below(base, h) && host.Labels(base) > 1 || host.Below(strings.TrimPrefix(h, "*."), base)
 	})
 }
