@@ -40,6 +40,7 @@ func checkClusterName(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 	if pass.Config.IsPlatform(se.GetNamespace()) {
 		return
 	}
+	unknown := false
 	for i, written := range se.Spec.GetHosts() {
 		h := host.Normal(written)
 		if isApprovedHost(pass.Policy, h) {
@@ -48,6 +49,7 @@ func checkClusterName(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 		path := hostsPath.Index(i)
 		switch owner := namespace.OwnerOf(pass, h); {
 		case owner == "":
+			unknown = unknown || host.Labels(h) == 2 && !host.IsWildcard(h)
 		case owner == namespace.Any:
 			if host.Labels(h) == 1 && !host.IsWildcard(h) && !visibility.OfServiceEntry(pass.Config, se).Crosses(se.GetNamespace()) {
 				pass.ReportAs(analysis.Warning, field.Invalid(path, written, "should not be a name without a dot, which shadows a Service of that name; use the destination's full host name"))
@@ -59,5 +61,8 @@ func checkClusterName(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 		default:
 			pass.Report(field.Invalid(path, written, fmt.Sprintf("must not be a name for Services of namespace '%s'; use a Service there, or the destination's own host name", owner)))
 		}
+	}
+	if unknown && !pass.Mesh.Complete(analysis.Namespace) {
+		pass.NotEvaluated("not all namespaces are known to tell whether a host of two labels is a Service's")
 	}
 }

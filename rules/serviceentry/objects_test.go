@@ -5,6 +5,7 @@ package serviceentry_test
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -188,6 +189,19 @@ func TestLargeObject(t *testing.T) {
 	res := analysis.Check(suite, analysis.Input{Object: object(spec), Policy: &pol})
 	require.Greater(t, len(res.Findings), 256*16)
 	require.Less(t, len(res.Findings), 260*16, "findings about ports are bounded")
+}
+
+// TestUnknownNamespaces has hosts of which only the namespaces can tell whether they
+// are Services'.
+func TestUnknownNamespaces(t *testing.T) {
+	suite, err := analysis.NewSuite(serviceentry.Rules...)
+	require.NoError(t, err)
+	for h, want := range map[string]bool{"reviews.prod": true, "Reviews.prod.": true, "api.example.com": false, "reviews.default": false} {
+		res := analysis.Check(suite, analysis.Input{Object: object(&networking.ServiceEntry{Hosts: []string{h}})})
+		require.Equal(t, want, slices.ContainsFunc(res.NotEvaluated, func(n analysis.NotEvaluated) bool {
+			return n.Rule.Name == "serviceentry/cluster-name"
+		}), h)
+	}
 }
 
 // TestManyNames has subjectAltNames without end, and long hosts to compare each
