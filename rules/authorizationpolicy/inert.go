@@ -38,9 +38,11 @@ func checkInert(pass *analysis.Pass, ap *securityv1.AuthorizationPolicy) {
 		return
 	}
 	const detail = "does nothing for what the selected pods send, since policies apply to what they receive; attach it to the egress gateway or waypoint"
+	external := false
 	for _, not := range []bool{false, true} {
 		for l := range hostLists(ap, not) {
 			for i, written := range l.values {
+				external = external || externalHost(pass, written) != ""
 				if isDeclared(pass, ap.GetNamespace(), written) {
 					pass.Report(field.Invalid(l.path.Index(i), written, detail))
 					return
@@ -50,6 +52,8 @@ func checkInert(pass *analysis.Pass, ap *securityv1.AuthorizationPolicy) {
 	}
 	if isCalledEgress(ap.GetName()) {
 		pass.Report(field.Invalid(field.NewPath("metadata", "name"), ap.GetName(), detail))
+	} else if external && !pass.Mesh.Complete(analysis.ServiceEntry) {
+		pass.NotEvaluated("not all ServiceEntries are known that may declare these hosts")
 	}
 }
 
@@ -66,11 +70,17 @@ func isForGateway(ap *securityv1.AuthorizationPolicy) bool {
 // isDeclared reports whether a service entry that the namespace sees declares the
 // host outside the mesh.
 func isDeclared(pass *analysis.Pass, namespace, written string) bool {
+	h := externalHost(pass, written)
+	return h != "" && pass.Mesh.ServiceEntry(namespace, h) != nil
+}
+
+// externalHost returns the host of a pattern, or "" if it is none outside the mesh.
+func externalHost(pass *analysis.Pass, written string) string {
 	h := host.Normal(host.TrimPort(strings.TrimSuffix(written, ":*")))
-	if h == "" || h == "*" || host.IsPartial(h) || host.Internal(h, &pass.Config.Mesh, nil) {
-		return false
+	if h == "*" || host.IsPartial(h) || host.Internal(h, &pass.Config.Mesh, nil) {
+		return ""
 	}
-	return pass.Mesh.ServiceEntry(namespace, h) != nil
+	return h
 }
 
 func isCalledEgress(name string) bool {

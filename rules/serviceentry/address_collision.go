@@ -40,13 +40,16 @@ func checkAddressCollision(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 		return
 	}
 	leadsOut := egress(pass.Config, se) == outside
+	known := pass.Mesh.Complete(analysis.Service) && pass.Mesh.Complete(analysis.ServiceEntry)
 	for i, a := range se.Spec.GetAddresses() {
 		p, ok := cidr.Parse(a)
 		if !ok || p.Addr().IsUnspecified() { // serviceentry/open-proxy
 			continue
 		}
 		path := addressesPath.Index(i)
-		if owner := addressOwner(pass, se, p); owner != nil {
+		owner, complete := addressOwner(pass, se, p)
+		known = known && complete
+		if owner != nil {
 			pass.Report(field.Invalid(path, a, fmt.Sprintf("must not overlap with an address of %s '%s/%s', whose traffic it would capture; use the destination's real address",
 				analysis.KindOf(owner).Kind, owner.GetNamespace(), owner.GetName())))
 			continue
@@ -57,20 +60,22 @@ func checkAddressCollision(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 				pass.Config.Mesh.ClusterCIDRs[j])))
 		}
 	}
-	if !pass.Mesh.Complete(analysis.Service) || !pass.Mesh.Complete(analysis.ServiceEntry) {
+	if !known {
 		pass.NotEvaluated("not all Services and ServiceEntries are known that may have these addresses")
 	}
 }
 
 // addressOwner returns an object of another namespace that has an address in the
 // range.
-func addressOwner(pass *analysis.Pass, se *networkingv1.ServiceEntry, p netip.Prefix) analysis.Object {
+func addressOwner(pass *analysis.Pass, se *networkingv1.ServiceEntry, p netip.Prefix) (owner analysis.Object, complete bool) {
+	complete = true
 	for _, kind := range []*analysis.Kind{analysis.Service, analysis.ServiceEntry} {
-		owners, _ := pass.Mesh.AddressClaims(kind, se, p)
+		owners, all := pass.Mesh.AddressClaims(kind, se, p)
 		i := slices.IndexFunc(owners, func(o analysis.Object) bool { return o.GetNamespace() != se.GetNamespace() })
 		if i >= 0 {
-			return owners[i]
+			return owners[i], true
 		}
+		complete = complete && all
 	}
-	return nil
+	return nil, complete
 }

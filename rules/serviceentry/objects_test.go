@@ -204,6 +204,26 @@ func TestUnknownNamespaces(t *testing.T) {
 	}
 }
 
+// TestUnknownObjects has rules that depend on others' objects, none of which are
+// known.
+func TestUnknownObjects(t *testing.T) {
+	suite, err := analysis.NewSuite(serviceentry.Rules...)
+	require.NoError(t, err)
+	se := object(&networking.ServiceEntry{
+		Hosts: []string{"api.example.com"}, Addresses: []string{"192.0.2.1"}, Resolution: networking.ServiceEntry_DNS,
+		Ports: []*networking.ServicePort{{Number: 443, Name: "http", Protocol: "HTTP"}},
+	})
+	se.Spec.SubjectAltNames = []string{"api.example.com"}
+	var got []string
+	for _, n := range analysis.Check(suite, analysis.Input{Object: se}).NotEvaluated {
+		got = append(got, n.Rule.Name)
+	}
+	require.Equal(t, []string{
+		"serviceentry/host-owner", "serviceentry/plaintext", "serviceentry/port-collision",
+		"serviceentry/address-collision", "serviceentry/subject-alt-names",
+	}, got)
+}
+
 // TestManyNames has subjectAltNames without end, and long hosts to compare each
 // with.
 func TestManyNames(t *testing.T) {

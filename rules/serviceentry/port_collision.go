@@ -58,6 +58,9 @@ func checkPortCollision(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 			checkSameHost(pass, se, i, protocols, older)
 		}
 	}
+	if !pass.Mesh.Complete(analysis.ServiceEntry) {
+		pass.NotEvaluated("not all ServiceEntries are known that may have these hosts or ports")
+	}
 }
 
 // checkSameHost compares the ports with those that older entries have for a host.

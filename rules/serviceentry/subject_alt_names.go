@@ -48,6 +48,9 @@ func checkSubjectAltNames(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 			return
 		}
 	}
+	if !pass.Mesh.Complete(analysis.Service) || !pass.Mesh.Complete(analysis.DestinationRule) {
+		pass.NotEvaluated("not all Services and DestinationRules are known that may be for these hosts")
+	}
 	if egress(pass.Config, se) != outside || !namesComeFrom(pass, se) {
 		return
 	}
