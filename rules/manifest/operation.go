@@ -102,6 +102,9 @@ func isMerged(node *yaml.Node, segment string) bool {
 }
 
 func (t *tree) editMapping(s slot, key string, depth int, op string, value *yaml.Node) ([]splice, error) {
+	if k := uncertainKey(s.node); k != nil {
+		return nil, &blockedError{depth - 1, fmt.Sprintf("kubectl reads its key %s as something else than a string; put it in quotes", k.Value)}
+	}
 	i := indexOf(s.node, key)
 	switch {
 	case i < 0 && isMerged(s.node, key):
@@ -115,6 +118,18 @@ func (t *tree) editMapping(s slot, key string, depth int, op string, value *yaml
 	default:
 		return t.replace(s.node, i, value), nil
 	}
+}
+
+// uncertainKey returns a key that YAML 1.1 reads otherwise, such as Y for true, so that
+// it may be the same as another one; nil if there is none.
+func uncertainKey(mapping *yaml.Node) *yaml.Node {
+	for i := range width(mapping) {
+		key := mapping.Content[2*i]
+		if key.Kind == yaml.ScalarNode && !isMerge(key) && (key.Tag != "!!str" || isAmbiguous(key)) {
+			return key
+		}
+	}
+	return nil
 }
 
 func (t *tree) editSequence(s slot, index, op string, value *yaml.Node) ([]splice, error) {
