@@ -48,7 +48,7 @@ func checkHostOwner(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 		h := host.Normal(written)
 		path := hostsPath.Index(i)
 		if by := reservedBy(pass.Policy, h); by != "" {
-			pass.Report(field.Forbidden(path, fmt.Sprintf("'%s' may be declared only in the namespaces of EgressPolicy '%s'; ask its owners", written, by)))
+			pass.Report(field.Invalid(path, written, fmt.Sprintf("must be declared only in the namespaces of EgressPolicy '%s'; ask its owners to export it to this one", by)))
 			continue
 		}
 		owner, complete := olderOwner(pass, se, h)
