@@ -118,8 +118,9 @@ type Mesh interface {
 	// that have a host equal to host or, where host is a wildcard, below it;
 	// that are older than obj, of whichever namespace; and that some namespace
 	// sees which sees obj too. All are older than an object that, as the mesh
-	// knows it, does not have the host yet, or not for all who would see it. The order is by host and age. There are at most
-	// [MaxClaims]; complete is false if there may be more.
+	// knows it, does not have the host yet, or not for all who would see it. The order
+	// is by host and age. There are at most [MaxClaims] of other namespaces, and as
+	// many of obj's own; complete is false if there may be more of others.
 	HostClaims(kind *Kind, obj Object, host string) (older []Object, complete bool)
 	// PortClaims is like HostClaims for ServiceEntries that take all TCP
 	// connections to the port, since nothing but the port tells them apart: no

@@ -78,9 +78,10 @@ func (c *claims) change(s slot, obj analysis.Object, present bool) {
 	}
 }
 
-// maxVisits bounds the claims that one question meets without an answer: those
-// of the object itself and younger ones.
-const maxVisits = 256
+// maxVisits bounds the claims that one question meets without an answer: those of the
+// object itself, younger ones, and those of its own namespace, of which a tenant may
+// have many, lest they hide the ones of others.
+const maxVisits = 2048
 
 // A question asks for the objects with claims that obj might break.
 type question struct {
@@ -93,9 +94,11 @@ type question struct {
 	// anyAge is set if younger objects count too.
 	anyAge bool
 
-	found  []found
-	visits int
-	cut    bool
+	found []found
+	// own and others are how many were found of the object's namespace and of others.
+	own, others int
+	visits      int
+	cut         bool
 }
 
 type found struct {
@@ -126,9 +129,9 @@ func (q *question) at(key string) {
 // from collects the claims from a key on, as long as their keys are within.
 func (q *question) from(key string, within func(key string) bool) {
 	q.views(func(view string) {
-		enough := len(q.found) + analysis.MaxClaims
+		enough := q.others + analysis.MaxClaims
 		q.claims.order.AscendGreaterOrEqual(slot{view, key}, func(s slot) bool {
-			return s.view == view && within(s.key) && q.take(s.key, q.claims.lists[s]) && len(q.found) <= enough
+			return s.view == view && within(s.key) && q.take(s.key, q.claims.lists[s]) && q.others <= enough
 		})
 	})
 }
@@ -136,18 +139,29 @@ func (q *question) from(key string, within func(key string) bool) {
 // take collects those of a list that count, and reports whether there is room for
 // more visits.
 func (q *question) take(key string, list []analysis.Object) bool {
-	for i, o := range list {
-		if !q.anyAge && !q.isOlder(o) || i > analysis.MaxClaims {
+	enough := q.others + analysis.MaxClaims
+	for _, o := range list {
+		if !q.anyAge && !q.isOlder(o) || q.others > enough {
 			return q.visit() // those behind are younger still
 		}
 		if !q.visit() {
 			return false
 		}
 		if !sameObject(o, q.obj) {
-			q.found = append(q.found, found{key, o})
+			q.add(found{key, o})
 		}
 	}
 	return true
+}
+
+// add keeps what was found, but no more of the own namespace than there is room for.
+func (q *question) add(f found) {
+	if f.object.GetNamespace() != q.obj.GetNamespace() {
+		q.others++
+	} else if q.own++; q.own > analysis.MaxClaims {
+		return
+	}
+	q.found = append(q.found, f)
 }
 
 func (q *question) visit() bool {
@@ -171,23 +185,28 @@ func (q *question) isOlder(obj analysis.Object) bool {
 	return q.isNew || byAge(obj, q.obj) < 0
 }
 
-// answer returns the objects found, each once.
+// answer returns the objects found, each once, those of other namespaces above all.
 func (q *question) answer() (objects []analysis.Object, complete bool) {
 	if len(q.found) > 1 {
 		slices.SortFunc(q.found, func(a, b found) int {
 			return cmp.Or(strings.Compare(a.key, b.key), byAge(a.object, b.object))
 		})
 	}
+	complete = !q.cut
+	counts := map[bool]int{}
 	for _, f := range q.found {
 		if slices.ContainsFunc(objects, func(o analysis.Object) bool { return sameObject(o, f.object) }) {
 			continue
 		}
-		if len(objects) == analysis.MaxClaims {
-			return objects, false
+		own := f.object.GetNamespace() == q.obj.GetNamespace()
+		if counts[own] == analysis.MaxClaims {
+			complete = complete && own // there are enough to know whose it is
+			continue
 		}
+		counts[own]++
 		objects = append(objects, f.object)
 	}
-	return objects, !q.cut
+	return objects, complete
 }
 
 // hostKey turns a host around, label by label: what is below a domain begins

@@ -135,7 +135,7 @@ func nameAll[T metav1.Object](objects []T) []string {
 // that there may be more is said.
 func TestClaimsAreBounded(t *testing.T) {
 	x := New(config.Default())
-	for i := range 1000 {
+	for i := range 2 * maxVisits {
 		x.Set(entry("a", fmt.Sprintf("e%d", i), 1, nil, fmt.Sprintf("h%d.example.com", i)))
 	}
 	claims, complete := x.HostClaims(analysis.ServiceEntry, entry("b", "new", 0, nil), "*.example.com")
@@ -156,6 +156,25 @@ func TestClaimsAreBounded(t *testing.T) {
 	claims, complete = x.HostClaims(analysis.ServiceEntry, entry("b", "new", 0, nil), "h7.example.com")
 	require.Len(t, claims, 1)
 	require.True(t, complete)
+}
+
+// TestOwnClaimsHideNobody: however many claims the own namespace has, those of others
+// are found, or there may be more.
+func TestOwnClaimsHideNobody(t *testing.T) {
+	for _, own := range []int{analysis.MaxClaims, 3 * analysis.MaxClaims, maxVisits / 2, 2 * maxVisits} {
+		x := New(config.Default())
+		for i := range own {
+			x.Set(entry("mine", fmt.Sprintf("e%d", i), 1, nil, fmt.Sprintf("a%d.example.com", i)))
+		}
+		x.Set(entry("victim", "bank", 1, nil, "z.example.com"))
+		claims, complete := x.HostClaims(analysis.ServiceEntry, entry("mine", "new", 0, nil), "*.example.com")
+		if own < maxVisits {
+			require.Contains(t, nameAll(claims), "victim/bank", own)
+			require.True(t, complete, own)
+		} else {
+			require.False(t, complete, own)
+		}
+	}
 }
 
 func TestClaimsOfVirtualServices(t *testing.T) {

@@ -43,7 +43,6 @@ func checkHostOwner(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 	if pass.Config.IsPlatform(se.GetNamespace()) {
 		return
 	}
-	known := true
 	for i, written := range se.Spec.GetHosts() {
 		h := host.Normal(written)
 		path := hostsPath.Index(i)
@@ -52,14 +51,17 @@ func checkHostOwner(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 			continue
 		}
 		owner, complete := olderOwner(pass, se, h)
-		known = known && complete
+		if owner == nil && !complete {
+			// Else own claims, of which there may be any number, would hide others'.
+			pass.Report(field.Invalid(path, written, "must not cover more hosts than can be looked at for their owners; list the hosts one by one"))
+		}
 		if owner != nil {
 			pass.Report(field.Invalid(path, written, fmt.Sprintf(
 				"must not overlap with a host of %s '%s/%s', which had it first; ask its owner to export it to this namespace, or set `exportTo: ['.']` in both",
 				analysis.KindOf(owner).Kind, owner.GetNamespace(), owner.GetName())))
 		}
 	}
-	if !known || !pass.Mesh.Complete(analysis.ServiceEntry) {
+	if !pass.Mesh.Complete(analysis.ServiceEntry) {
 		pass.NotEvaluated("not all ServiceEntries and VirtualServices are known that may have these hosts")
 	}
 }

@@ -143,8 +143,10 @@ func (o *ownership) checkDeclared(path *field.Path, written, h string) {
 		o.pass.Report(field.Invalid(path, written, fmt.Sprintf(
 			"must not be a host of ServiceEntry '%s/%s' in a VirtualService that others see; set `exportTo: ['.']`, or have it written in that namespace",
 			owner.GetNamespace(), owner.GetName())))
+	case owner == nil && !complete:
+		o.pass.Report(field.Invalid(path, written, "must not cover more hosts than can be looked at for their owners; list the hosts one by one, or set `exportTo: ['.']`"))
 	case owner != nil, len(claims) > 0, o.platformOnly:
-	case !complete, !o.pass.Mesh.Complete(analysis.ServiceEntry), !o.pass.Mesh.Complete(analysis.Namespace):
+	case !o.pass.Mesh.Complete(analysis.ServiceEntry), !o.pass.Mesh.Complete(analysis.Namespace):
 		o.unknown = true
 	default:
 		o.pass.Await()
