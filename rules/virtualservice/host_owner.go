@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	networking "istio.io/api/networking/v1alpha3"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -41,7 +42,9 @@ are free too: the way through the gateway is everybody's.
 An egress gateway joins the routes that all namespaces bind to it for a host, so that
 each of them would get the requests of the others. Denied is therefore also a host
 for which a virtual service of another namespace is bound to the same gateway
-already, whatever sidecars do.
+already, whatever sidecars do; and a server name of a tls route there that is not
+among the hosts as it is: below a wildcard it would take the connections to a host
+that another namespace leads there, now or later.
 
 Delegates have no hosts, and platform namespaces are exempt.
 
@@ -64,6 +67,7 @@ func checkHostOwner(pass *analysis.Pass, vs *networkingv1.VirtualService) {
 			o.check(hostsPath.Index(i), written)
 		}
 	}
+	o.checkServerNames(seen)
 	if o.unknown {
 		pass.NotEvaluated("not all ServiceEntries and namespaces are known that say whose these hosts are")
 	}
@@ -109,6 +113,36 @@ func (o *ownership) checkGateways(path *field.Path, written string, seen visibil
 		o.unknown = o.unknown || !complete || !o.pass.Mesh.Complete(analysis.VirtualService)
 	}
 	return false
+}
+
+// checkServerNames looks at the server names that TLS routes take at egress gateways:
+// the gateway takes the most specific one, and of equal ones the oldest, so that whose
+// they are must be as plain as with hosts.
+func (o *ownership) checkServerNames(seen visibility.Scope) {
+	hosts := map[string]bool{}
+	for _, h := range o.vs.Spec.GetHosts() {
+		hosts[host.Normal(h)] = true
+	}
+	for i, r := range o.vs.Spec.GetTls() {
+		for j, m := range r.GetMatch() {
+			if !o.isAtGateway(route.Gateways(o.vs, [][]string{m.GetGateways()}), seen) {
+				continue
+			}
+			for k, sni := range m.GetSniHosts() {
+				if !hosts[host.Normal(sni)] {
+					o.pass.Report(field.Invalid(tlsPath.Index(i).Child("match").Index(j).Child("sniHosts").Index(k), sni,
+						"must be one of `hosts` at an egress gateway, where it would take the connections of others; add it there"))
+				}
+			}
+		}
+	}
+}
+
+func (o *ownership) isAtGateway(gateways []string, seen visibility.Scope) bool {
+	at := &networkingv1.VirtualService{ObjectMeta: o.vs.ObjectMeta, Spec: networking.VirtualService{Gateways: gateways}}
+	return slices.ContainsFunc(o.pass.Config.Mesh.EgressGateways, func(g config.EgressGateway) bool {
+		return lift.IsBoundTo(&g, at) && (seen.Public || slices.Contains(seen.Namespaces, g.Namespace()))
+	})
 }
 
 func (o *ownership) check(path *field.Path, written string) {

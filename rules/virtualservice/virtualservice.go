@@ -14,6 +14,7 @@ var (
 	specPath  = field.NewPath("spec")
 	hostsPath = specPath.Child("hosts")
 	httpPath  = specPath.Child("http")
+	tlsPath   = specPath.Child("tls")
 )
 
 // Rules are all rules about VirtualServices, in the order of the catalogue.
