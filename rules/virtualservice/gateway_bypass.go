@@ -44,7 +44,7 @@ be forgotten, as TLS on port 443 beside http routes is. Routes of gateways are l
 alone, and so are destinations without weight beside others, and mirrors, which
 virtualservice/external-mirror is about.
 
-In a ServiceEntry it looks at each external host that is no wildcard, and at the
+In a ServiceEntry it looks at each external host, wildcards included, and at the
 VirtualService that the namespace applies to it. That must lead each port to the
 Service of a configured egress gateway by a route of the port's protocol: an
 http route leaves TLS on port 443 going straight out. So create the
@@ -136,7 +136,7 @@ func checkHostBypass(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 	unknown := false
 	for i, h := range se.Spec.GetHosts() {
 		h = host.Normal(h)
-		if h == "" || host.IsWildcard(h) || host.Internal(h, &pass.Config.Mesh, nil) {
+		if h == "" || host.Internal(h, &pass.Config.Mesh, nil) {
 			continue
 		}
 		direct := directPorts(pass, se, h, pass.Mesh.VirtualService(se.GetNamespace(), h))
@@ -161,6 +161,9 @@ func checkHostBypass(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 // howToLead says what to do for a host, some port of which no routes lead through the
 // gateway.
 func howToLead(pass *analysis.Pass, namespace, h string) string {
+	if host.IsWildcard(h) {
+		return "list the exact hosts, or have it added to `hosts.allowed` of the EgressPolicy with `direct: true`"
+	}
 	vs := pass.Mesh.VirtualService(namespace, h)
 	switch mode := pass.Policy.Gateway.Mode; {
 	case mode == policy.ModeOff:
