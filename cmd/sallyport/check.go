@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,10 +49,10 @@ could is checked nevertheless), 5 a fault of sallyport.`,
 	f.common.add(cmd)
 	f.mesh.add(cmd)
 	flags := cmd.Flags()
-	flags.StringArrayVarP(&f.outputs, "output", "o", []string{"text"}, "`format` text or json, or format=FILE (repeatable)")
+	flags.StringArrayVarP(&f.outputs, "output", "o", []string{"text"}, "`format` "+formatNames()+", or format=FILE (repeatable)")
 	flags.StringVar(&f.failOn, "fail-on", "deny", "what exit code 1 is for: deny, or warn as well")
 	flags.BoolVar(&f.noMutate, "no-mutate", false, "check the text as written, without what admission would fill in")
-	complete(cmd, "output", "text", "json")
+	complete(cmd, "output", formats...)
 	complete(cmd, "fail-on", "deny", "warn")
 	return cmd
 }
@@ -104,6 +105,14 @@ func verdict(f *checkFlags, report *lint.Report, unreadable int) error {
 	}
 }
 
+// formats are those that a report can be written in.
+var formats = []string{"text", "json", "github"}
+
+func formatNames() string {
+	last := len(formats) - 1
+	return strings.Join(formats[:last], ", ") + " or " + formats[last]
+}
+
 // An output is a format and where it goes; an empty file is standard output.
 type output struct{ format, file string }
 
@@ -112,8 +121,8 @@ func parseOutputs(values []string) ([]output, error) {
 	toStdout := 0
 	for _, v := range values {
 		format, file, _ := strings.Cut(v, "=")
-		if format != "text" && format != "json" {
-			return nil, fmt.Errorf("--output %q: want text or json, or one of them with =FILE", v)
+		if !slices.Contains(formats, format) {
+			return nil, fmt.Errorf("--output %q: want %s, or one of them with =FILE", v, formatNames())
 		}
 		if file == "" {
 			toStdout++
@@ -136,10 +145,14 @@ func (o *output) write(stdout io.Writer, report *lint.Report) (err error) {
 		defer func() { err = errors.Join(err, file.Close()) }()
 		w = file
 	}
-	if o.format == "json" {
+	switch o.format {
+	case "json":
 		return report.WriteJSON(w)
+	case "github":
+		return report.WriteGitHub(w)
+	default:
+		return report.WriteText(w, isColourful(w))
 	}
-	return report.WriteText(w, isColourful(w))
 }
 
 // isColourful reports whether colours are wanted (https://no-color.org).

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lint
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/sallyport-dev/sallyport/rules/policy"
+)
+
+// WriteGitHub writes the report as workflow commands, of which GitHub makes
+// annotations: errors of what is denied, warnings, and notices of all else. What
+// was not evaluated comes last, since GitHub shows ten of a sort for a step.
+func (r *Report) WriteGitHub(w io.Writer) error {
+	out := bufio.NewWriter(w)
+	for _, p := range r.Panics {
+		workflowCommand(out, "error", []string{"title", p.Name}, p.Error())
+	}
+	for i := range r.Findings {
+		f := &r.Findings[i]
+		workflowCommand(out, annotation(f.Verdict.Action), []string{
+			"file", cleanPath(f.Document.File), "line", fmt.Sprint(f.Line),
+			"col", fmt.Sprint(f.Column), "endColumn", fmt.Sprint(f.endColumn()), "title", f.Rule.Name,
+		}, f.message()+remark(f.Verdict))
+	}
+	for _, g := range r.gaps() {
+		workflowCommand(out, "notice", []string{"title", g.rule.Name},
+			"not evaluated of "+plural(len(g.documents), "object")+": "+g.reason)
+	}
+	return out.Flush()
+}
+
+func annotation(action policy.Action) string {
+	switch action {
+	case policy.Deny:
+		return "error"
+	case policy.Warn:
+		return "warning"
+	default:
+		return "notice"
+	}
+}
+
+var (
+	escapeData     = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
+	escapeProperty = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
+)
+
+// workflowCommand writes one command; properties are names and values in turn.
+func workflowCommand(out *bufio.Writer, name string, properties []string, message string) {
+	fmt.Fprintf(out, "::%s ", name) // Flush tells of errors
+	for i := 0; i < len(properties); i += 2 {
+		if i > 0 {
+			out.WriteByte(',')
+		}
+		fmt.Fprintf(out, "%s=%s", properties[i], escapeProperty.Replace(properties[i+1]))
+	}
+	fmt.Fprintf(out, "::%s\n", escapeData.Replace(message))
+}
+
+// cleanPath is a path as it stands in repositories: "./" is not part of it.
+func cleanPath(file string) string { return path.Clean(filepath.ToSlash(file)) }
