@@ -83,11 +83,19 @@ func check(cmd *cobra.Command, f *checkFlags, paths []string) error {
 	readDocuments(paths, cmd.InOrStdin(), linter.Add, fail)
 	report := linter.Report()
 	for _, o := range outputs {
-		if err := o.write(cmd.OutOrStdout(), report); err != nil {
+		if err := o.write(cmd.OutOrStdout(), report, f.failAction()); err != nil {
 			return usageError(fmt.Errorf("write %s: %w", o.format, err))
 		}
 	}
 	return verdict(f, report, unreadable)
+}
+
+// failAction is the mildest action that exit code 1 is for.
+func (f *checkFlags) failAction() policy.Action {
+	if f.failOn == "warn" {
+		return policy.Warn
+	}
+	return policy.Deny
 }
 
 // verdict turns a report into the exit code.
@@ -106,7 +114,7 @@ func verdict(f *checkFlags, report *lint.Report, unreadable int) error {
 }
 
 // formats are those that a report can be written in.
-var formats = []string{"text", "json", "github"}
+var formats = []string{"text", "json", "junit", "github"}
 
 func formatNames() string {
 	last := len(formats) - 1
@@ -135,7 +143,7 @@ func parseOutputs(values []string) ([]output, error) {
 	return outputs, nil
 }
 
-func (o *output) write(stdout io.Writer, report *lint.Report) (err error) {
+func (o *output) write(stdout io.Writer, report *lint.Report, failOn policy.Action) (err error) {
 	w := stdout
 	if o.file != "" {
 		file, err := os.Create(o.file)
@@ -148,6 +156,8 @@ func (o *output) write(stdout io.Writer, report *lint.Report) (err error) {
 	switch o.format {
 	case "json":
 		return report.WriteJSON(w)
+	case "junit":
+		return report.WriteJUnit(w, failOn)
 	case "github":
 		return report.WriteGitHub(w)
 	default:
