@@ -114,7 +114,7 @@ func verdict(f *checkFlags, report *lint.Report, unreadable int) error {
 }
 
 // formats are those that a report can be written in.
-var formats = []string{"text", "json", "junit", "github"}
+var formats = []string{"text", "json", "sarif", "junit", "github"}
 
 func formatNames() string {
 	last := len(formats) - 1
@@ -156,6 +156,8 @@ func (o *output) write(stdout io.Writer, report *lint.Report, failOn policy.Acti
 	switch o.format {
 	case "json":
 		return report.WriteJSON(w)
+	case "sarif":
+		return report.WriteSARIF(w, buildVersion())
 	case "junit":
 		return report.WriteJUnit(w, failOn)
 	case "github":
