@@ -42,7 +42,8 @@ are, 2 wrong usage or configuration, 3 that some input could not be read (all th
 could is checked nevertheless), 5 a fault of sallyport.`,
 		Example: `  sallyport check deploy/
   helm template my-chart | sallyport check -n shop -
-  sallyport check --policy standard.yaml -o text -o json=result.json egress.yaml`,
+  sallyport check --policy standard.yaml -o text -o json=result.json egress.yaml
+  sallyport check -o github -o sarif=result.sarif -o junit=result.xml deploy/`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return check(cmd, &f, args) },
 	}

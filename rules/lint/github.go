@@ -19,18 +19,16 @@ import (
 func (r *Report) WriteGitHub(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	for _, p := range r.Panics {
-		workflowCommand(out, "error", []string{"title", p.Name}, p.Error())
+		workflowCommand(out, "error", "title="+escapeProperty.Replace(p.Name), p.Error())
 	}
 	for i := range r.Findings {
 		f := &r.Findings[i]
-		workflowCommand(out, annotation(f.Verdict.Action), []string{
-			"file", cleanPath(f.Document.File), "line", fmt.Sprint(f.Line),
-			"col", fmt.Sprint(f.Column), "endColumn", fmt.Sprint(f.endColumn()), "title", f.Rule.Name,
-		}, f.message()+remark(f.Verdict))
+		place := fmt.Sprintf("file=%s,line=%d,col=%d,endColumn=%d,title=%s",
+			escapeProperty.Replace(cleanPath(f.Document.File)), f.Line, f.Column, f.endColumn(), f.Rule.Name)
+		workflowCommand(out, annotation(f.Verdict.Action), place, f.message()+remark(f.Verdict))
 	}
 	for _, g := range r.gaps() {
-		workflowCommand(out, "notice", []string{"title", g.rule.Name},
-			"not evaluated of "+plural(len(g.documents), "object")+": "+g.reason)
+		workflowCommand(out, "notice", "title="+g.rule.Name, "not evaluated of "+plural(len(g.documents), "object")+": "+g.reason)
 	}
 	return out.Flush()
 }
@@ -51,16 +49,9 @@ var (
 	escapeProperty = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
 )
 
-// workflowCommand writes one command; properties are names and values in turn.
-func workflowCommand(out *bufio.Writer, name string, properties []string, message string) {
-	fmt.Fprintf(out, "::%s ", name) // Flush tells of errors
-	for i := 0; i < len(properties); i += 2 {
-		if i > 0 {
-			out.WriteByte(',')
-		}
-		fmt.Fprintf(out, "%s=%s", properties[i], escapeProperty.Replace(properties[i+1]))
-	}
-	fmt.Fprintf(out, "::%s\n", escapeData.Replace(message))
+// workflowCommand writes one command, whose properties are escaped already.
+func workflowCommand(out *bufio.Writer, name, properties, message string) {
+	fmt.Fprintf(out, "::%s %s::%s\n", name, properties, escapeData.Replace(message)) // Flush tells of errors
 }
 
 // cleanPath is a path as it stands in repositories: "./" is not part of it.

@@ -60,7 +60,7 @@ spec: {hosts: [unknown.example.com], resolution: DNS}
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {name: odd, namespace: shop}
-spec: {hosts: [unknown.example.com, "é\u0007{0}\n"], resolution: DNS, location: MESH_INTERNAL}
+spec: {hosts: [ö.example.com, unknown.example.com, "é\u0007{0}\n"], resolution: DNS, location: MESH_INTERNAL}
 `},
 }
 
@@ -183,11 +183,11 @@ func TestFingerprint(t *testing.T) {
 		seen[f.Fingerprint()] = true
 		moved := *f
 		moved.Error = field.Invalid(field.NewPath("elsewhere").Index(7), f.BadValue, "in other words")
-		moved.Error.Type = f.Type
+		moved.Type = f.Type
 		moved.Line += 3
 		require.Equal(t, f.Fingerprint(), moved.Fingerprint())
 		for _, change := range []func(){
-			func() { moved.Error.Type = field.ErrorTypeForbidden },
+			func() { moved.Type = field.ErrorTypeForbidden },
 			func() { moved.Error = field.Invalid(nil, "another value", "") },
 			func() { moved.Rule = broken },
 		} {
