@@ -20,6 +20,7 @@ setup: ## Get etcd, kube-apiserver and kubectl; built once where they cannot be 
 .PHONY: test
 test: setup ## Run all tests, those with the real API server and a short fuzz included.
 	go test -race ./...
+	cd test/tools/sarif && go test -count=1 ./... # what it reads is outside its module
 	$(MAKE) --no-print-directory fuzz FUZZTIME=20000x
 	$(MAKE) --no-print-directory dataplane
 # On two cores; give it GOFLAGS=-p=1 where memory is short. Vetting Istio
@@ -45,11 +46,13 @@ bench: setup ## Measure rules and handlers, the latency through the real API ser
 lint: ## Run the linters.
 	$(call tool,lint) golangci-lint run
 	cd test/dataplane && go tool -modfile=../tools/lint/go.mod golangci-lint run --config=../../.golangci.yaml
+	cd test/tools/sarif && go tool -modfile=../lint/go.mod golangci-lint run --config=../../../.golangci.yaml
 .PHONY: fmt
 fmt: ## Format and modernize the code.
 	go fix ./...
 	$(call tool,lint) golangci-lint fmt
 	cd test/dataplane && go tool -modfile=../tools/lint/go.mod golangci-lint fmt --config=../../.golangci.yaml
+	cd test/tools/sarif && go tool -modfile=../lint/go.mod golangci-lint fmt --config=../../../.golangci.yaml
 .PHONY: generate
 generate: ## Write everything that is generated.
 	go generate ./...
@@ -57,6 +60,7 @@ generate: ## Write everything that is generated.
 verify: generate ## Check that nothing generated is out of date.
 	go mod tidy -diff
 	cd test/dataplane && go mod tidy -diff
+	cd test/tools/sarif && go mod tidy -diff
 	test -z "$$(git status --porcelain)" || { git status --short; git diff; exit 1; }
 
 ##@ Help

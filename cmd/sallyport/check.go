@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,6 +50,7 @@ could is checked nevertheless), 5 a fault of sallyport.`,
 		Example: `  sallyport check deploy/
   helm template my-chart | sallyport check -n shop -
   sallyport check --policy standard.yaml -o text -o json=result.json egress.yaml
+  sallyport check -o github -o sarif=result.sarif -o junit=result.xml deploy/
   sallyport check --cluster --kube-context staging -n shop`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 && !f.cluster {
@@ -60,12 +62,12 @@ could is checked nevertheless), 5 a fault of sallyport.`,
 	f.common.add(cmd)
 	f.mesh.add(cmd)
 	flags := cmd.Flags()
-	flags.StringArrayVarP(&f.outputs, "output", "o", []string{"text"}, "`format` text or json, or format=FILE (repeatable)")
+	flags.StringArrayVarP(&f.outputs, "output", "o", []string{"text"}, "`format` "+formatNames()+", or format=FILE (repeatable)")
 	flags.StringVar(&f.failOn, "fail-on", "deny", "what exit code 1 is for: deny, or warn as well")
 	flags.BoolVar(&f.noMutate, "no-mutate", false, "check the text as written, without what admission would fill in")
 	flags.BoolVar(&f.cluster, "cluster", false, "check what is in the cluster, or paths against it")
 	f.access.add(flags)
-	complete(cmd, "output", "text", "json")
+	complete(cmd, "output", formats...)
 	complete(cmd, "fail-on", "deny", "warn")
 	return cmd
 }
@@ -101,7 +103,7 @@ func check(cmd *cobra.Command, f *checkFlags, paths []string) error {
 	readDocuments(paths, cmd.InOrStdin(), linter.Add, fail)
 	report := linter.Report()
 	for _, o := range outputs {
-		if err := o.write(cmd.OutOrStdout(), report); err != nil {
+		if err := o.write(cmd.OutOrStdout(), report, f.failAction()); err != nil {
 			return usageError(fmt.Errorf("write %s: %w", o.format, err))
 		}
 	}
@@ -139,6 +141,14 @@ func clusterLinter(cmd *cobra.Command, f *checkFlags, opts *lint.Options, own bo
 	return linter, nil
 }
 
+// failAction is the mildest action that exit code 1 is for.
+func (f *checkFlags) failAction() policy.Action {
+	if f.failOn == "warn" {
+		return policy.Warn
+	}
+	return policy.Deny
+}
+
 // verdict turns a report into the exit code.
 func verdict(f *checkFlags, report *lint.Report, unreadable int) error {
 	switch {
@@ -154,6 +164,14 @@ func verdict(f *checkFlags, report *lint.Report, unreadable int) error {
 	}
 }
 
+// formats are those that a report can be written in.
+var formats = []string{"text", "json", "sarif", "junit", "github"}
+
+func formatNames() string {
+	last := len(formats) - 1
+	return strings.Join(formats[:last], ", ") + " or " + formats[last]
+}
+
 // An output is a format and where it goes; an empty file is standard output.
 type output struct{ format, file string }
 
@@ -162,8 +180,8 @@ func parseOutputs(values []string) ([]output, error) {
 	toStdout := 0
 	for _, v := range values {
 		format, file, _ := strings.Cut(v, "=")
-		if format != "text" && format != "json" {
-			return nil, fmt.Errorf("--output %q: want text or json, or one of them with =FILE", v)
+		if !slices.Contains(formats, format) {
+			return nil, fmt.Errorf("--output %q: want %s, or one of them with =FILE", v, formatNames())
 		}
 		if file == "" {
 			toStdout++
@@ -176,7 +194,7 @@ func parseOutputs(values []string) ([]output, error) {
 	return outputs, nil
 }
 
-func (o *output) write(stdout io.Writer, report *lint.Report) (err error) {
+func (o *output) write(stdout io.Writer, report *lint.Report, failOn policy.Action) (err error) {
 	w := stdout
 	if o.file != "" {
 		file, err := os.Create(o.file)
@@ -186,10 +204,18 @@ func (o *output) write(stdout io.Writer, report *lint.Report) (err error) {
 		defer func() { err = errors.Join(err, file.Close()) }()
 		w = file
 	}
-	if o.format == "json" {
+	switch o.format {
+	case "json":
 		return report.WriteJSON(w)
+	case "sarif":
+		return report.WriteSARIF(w, buildVersion())
+	case "junit":
+		return report.WriteJUnit(w, failOn)
+	case "github":
+		return report.WriteGitHub(w)
+	default:
+		return report.WriteText(w, isColourful(w))
 	}
-	return report.WriteText(w, isColourful(w))
 }
 
 // isColourful reports whether colours are wanted (https://no-color.org).

@@ -87,6 +87,8 @@ type Report struct {
 	// Files, Objects and Skipped count what was read: files with documents,
 	// objects that were judged, and documents of kinds that no rule is about.
 	Files, Objects, Skipped int
+	// Documents are those of the objects that were judged, as they were added.
+	Documents []*manifest.Document
 	// Panics are failures of rules or mutators: the report is incomplete.
 	Panics []*analysis.PanicError
 }
@@ -107,7 +109,7 @@ type NotEvaluated struct {
 // Report judges all documents.
 func (l *Linter) Report() *Report {
 	l.setComplete()
-	r := &Report{Files: len(l.files), Objects: len(l.checked), Skipped: l.skipped}
+	r := &Report{Files: len(l.files), Objects: len(l.checked), Skipped: l.skipped, Documents: l.checked}
 	failed := map[*manifest.Document]bool{}
 	for m := range l.mutate() {
 		if m.failure != nil {

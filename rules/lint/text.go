@@ -106,19 +106,11 @@ func (t *textWriter) summary(r *Report) {
 // notEvaluated says what could not be told, once for all objects with the same
 // reason: there may be many.
 func (t *textWriter) notEvaluated(r *Report) {
-	type cause struct{ rule, reason string }
-	counts := map[cause]int{}
-	var causes []cause
-	for _, n := range r.NotEvaluated {
-		c := cause{n.Rule.Name, n.Reason}
-		if counts[c]++; counts[c] == 1 {
-			causes = append(causes, c)
-		}
+	gaps := r.gaps()
+	for _, g := range gaps {
+		t.printf("%s of %s: %s (%s)\n", t.paint(dim, "not evaluated"), plural(len(g.documents), "object"), g.reason, g.rule.Name)
 	}
-	for _, c := range causes {
-		t.printf("%s of %s: %s (%s)\n", t.paint(dim, "not evaluated"), plural(counts[c], "object"), c.reason, c.rule)
-	}
-	if len(causes) > 0 {
+	if len(gaps) > 0 {
 		t.printf("  to have it told, give the rest of the mesh with --context, or say --complete if this is all of it\n\n")
 	}
 }
