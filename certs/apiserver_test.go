@@ -110,7 +110,7 @@ func (i *installation) renewLeaf(t *testing.T, r *replica) string {
 		now := time.Now()
 		ca, err := keyring(s.Data).ca(now)
 		require.NoError(t, err)
-		s.Data, err = keyring(s.Data).withLeaf(ca, i.opts.DNSNames, now.Add(-61*day), bundled(t, s.Data[caCert]))
+		s.Data, err = keyring(s.Data).withLeaf(ca, newProfile(i.opts.DNSNames), now.Add(-61*day), bundled(t, s.Data[caCert]))
 		require.NoError(t, err)
 	})
 	var serial string

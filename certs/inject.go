@@ -7,9 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/go-logr/logr"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	applyv1 "k8s.io/client-go/applyconfigurations/admissionregistration/v1"
@@ -37,16 +40,29 @@ type Target struct {
 type target struct {
 	kind, name string
 	informer   cache.SharedIndexInformer
-	// read returns what matters of the informer's object.
+	// read returns what matters of the API's object.
 	read func(object any) *configuration
-	// apply sets the bundle of all webhooks.
+	// get asks the API server for the object.
+	get func(ctx context.Context) (any, error)
+	// apply sets the bundle of all webhooks, unless the configuration has
+	// changed since it was read.
 	apply func(ctx context.Context, c *configuration, bundle []byte) error
+
+	sighting sighting
+	// carried is the bundle that all webhooks had, until they lost it.
+	carried []byte
 }
 
 // A configuration is what matters of a webhook configuration.
 type configuration struct {
-	uid      types.UID
-	webhooks []webhook
+	uid             types.UID
+	resourceVersion string
+	generation      int64
+	webhooks        []webhook
+}
+
+func configurationOf(meta *metav1.ObjectMeta) *configuration {
+	return &configuration{uid: meta.UID, resourceVersion: meta.ResourceVersion, generation: meta.Generation}
 }
 
 type webhook struct {
@@ -63,6 +79,19 @@ func (c *configuration) carries(bundle []byte) bool {
 	return true
 }
 
+// trusted returns the CAs that all of the webhooks have.
+func (c *configuration) trusted() []caID {
+	var common []caID
+	for i, w := range c.webhooks {
+		ids := idsIn(w.bundle)
+		if i == 0 {
+			common = ids
+		}
+		common = slices.DeleteFunc(common, func(id caID) bool { return !slices.Contains(ids, id) })
+	}
+	return common
+}
+
 // known returns the configuration; nil if there is none, or none is known yet.
 func (t *target) known() *configuration {
 	object, found, err := t.informer.GetStore().GetByKey(t.name)
@@ -70,15 +99,6 @@ func (t *target) known() *configuration {
 		return nil
 	}
 	return t.read(object)
-}
-
-// settled reports whether the target is known to need no injection.
-func (t *target) settled(bundle []byte) bool {
-	if !t.informer.HasSynced() {
-		return false
-	}
-	c := t.known()
-	return c == nil || c.carries(bundle)
 }
 
 func (t *target) status(bundle []byte) Target {
@@ -94,45 +114,102 @@ type targets struct {
 
 var errTooManyWrites = errors.New("too many writes: another writer seems to undo them")
 
-func (t *targets) settled(bundle []byte) bool {
+// A look is what was known of the targets at a time.
+type look []glance
+
+type glance struct {
+	*target
+	synced bool
+	// config is nil if there is no such configuration.
+	config *configuration
+}
+
+// look returns what is known without asking.
+func (t *targets) look(now time.Time) look {
+	var all look
 	for _, target := range t.all {
-		if !target.settled(bundle) {
+		g := glance{target: target, synced: target.informer.HasSynced(), config: target.known()}
+		target.sighting.update(g.config, now)
+		all = append(all, g)
+	}
+	return all
+}
+
+// ask brings what was known of the targets up to date.
+func (l look) ask(ctx context.Context, now time.Time) error {
+	var errs []error
+	for i := range l {
+		object, err := l[i].get(ctx)
+		switch {
+		case apierrors.IsNotFound(err):
+			l[i].synced, l[i].config = true, nil
+		case err != nil:
+			l[i].synced, l[i].config = false, nil
+			errs = append(errs, fmt.Errorf("read %s %s: %w", l[i].kind, l[i].name, err))
+		default:
+			l[i].synced, l[i].config = true, l[i].read(object)
+		}
+		l[i].sighting.update(l[i].config, now)
+	}
+	return errors.Join(errs...)
+}
+
+// settled reports whether no target needs an injection.
+func (l look) settled(bundle []byte) bool {
+	for _, g := range l {
+		if !g.synced || g.config != nil && !g.config.carries(bundle) {
 			return false
 		}
 	}
 	return true
 }
 
-// inject makes all targets that exist trust the bundle. It reports false if one
-// does not, or may not.
-func (t *targets) inject(ctx context.Context, bundle []byte) (bool, error) {
-	done := true
-	var errs []error
-	for _, target := range t.all {
-		if target.settled(bundle) {
-			continue
-		}
-		c := target.known()
-		if c == nil {
-			done = false // not known yet; its informer will tell
-			continue
-		}
-		if err := t.injectOne(ctx, target, c, bundle); err != nil {
-			done = false
-			errs = append(errs, fmt.Errorf("inject the CA into %s %s: %w", target.kind, target.name, err))
+// note remembers which targets have the bundle.
+func (l look) note(bundle []byte) {
+	for _, g := range l {
+		if g.config != nil && g.config.carries(bundle) {
+			g.target.carried = bundle
 		}
 	}
-	return done, errors.Join(errs...)
 }
 
-func (t *targets) injectOne(ctx context.Context, target *target, c *configuration, bundle []byte) error {
+// sightings are for [clients].
+func (l look) sightings() []map[caID]time.Time {
+	var all []map[caID]time.Time
+	for _, g := range l {
+		if g.synced && (g.config == nil || len(g.config.webhooks) == 0) {
+			continue // nobody finds a CA there
+		}
+		all = append(all, g.sighting.since)
+	}
+	return all
+}
+
+// inject makes all targets that exist trust the bundle. The bundle must have
+// been read after the look was taken: whoever writes an older one then finds
+// that the target has changed.
+func (t *targets) inject(ctx context.Context, seen look, bundle []byte) error {
+	var errs []error
+	for _, g := range seen {
+		if g.config == nil || g.config.carries(bundle) {
+			continue // what is not known yet, its informer will tell
+		}
+		err := t.injectOne(ctx, g, bundle)
+		if err != nil && !apierrors.IsConflict(err) { // its informer will tell, too
+			errs = append(errs, fmt.Errorf("inject the CA into %s %s: %w", g.kind, g.name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (t *targets) injectOne(ctx context.Context, g glance, bundle []byte) error {
 	if !t.writes.TryAccept() {
 		return errTooManyWrites
 	}
-	if err := target.apply(ctx, c, bundle); err != nil {
+	if err := g.apply(ctx, g.config, bundle); err != nil {
 		return err
 	}
-	logr.FromContextOrDiscard(ctx).Info("Injected CA", "kind", target.kind, "name", target.name)
+	logr.FromContextOrDiscard(ctx).Info("Injected CA", "kind", g.kind, "name", g.name)
 	return nil
 }
 
@@ -150,14 +227,17 @@ func validatingTarget(client kubernetes.Interface, name string) *target {
 			if !ok {
 				return nil
 			}
-			c := &configuration{uid: from.UID}
+			c := configurationOf(&from.ObjectMeta)
 			for _, w := range from.Webhooks {
 				c.webhooks = append(c.webhooks, webhook{name: w.Name, bundle: w.ClientConfig.CABundle})
 			}
 			return c
 		},
+		get: func(ctx context.Context) (any, error) {
+			return client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Get(ctx, name, metav1.GetOptions{})
+		},
 		apply: func(ctx context.Context, c *configuration, bundle []byte) error {
-			apply := applyv1.ValidatingWebhookConfiguration(name).WithUID(c.uid)
+			apply := applyv1.ValidatingWebhookConfiguration(name).WithUID(c.uid).WithResourceVersion(c.resourceVersion)
 			for _, w := range c.webhooks {
 				apply.WithWebhooks(applyv1.ValidatingWebhook().WithName(w.name).WithClientConfig(clientConfig(bundle)))
 			}
@@ -177,14 +257,17 @@ func mutatingTarget(client kubernetes.Interface, name string) *target {
 			if !ok {
 				return nil
 			}
-			c := &configuration{uid: from.UID}
+			c := configurationOf(&from.ObjectMeta)
 			for _, w := range from.Webhooks {
 				c.webhooks = append(c.webhooks, webhook{name: w.Name, bundle: w.ClientConfig.CABundle})
 			}
 			return c
 		},
+		get: func(ctx context.Context) (any, error) {
+			return client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, name, metav1.GetOptions{})
+		},
 		apply: func(ctx context.Context, c *configuration, bundle []byte) error {
-			apply := applyv1.MutatingWebhookConfiguration(name).WithUID(c.uid)
+			apply := applyv1.MutatingWebhookConfiguration(name).WithUID(c.uid).WithResourceVersion(c.resourceVersion)
 			for _, w := range c.webhooks {
 				apply.WithWebhooks(applyv1.MutatingWebhook().WithName(w.name).WithClientConfig(clientConfig(bundle)))
 			}

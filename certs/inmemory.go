@@ -25,7 +25,7 @@ func NewInMemory(opts Options) (*InMemory, error) {
 	if err := opts.complete(); err != nil {
 		return nil, err
 	}
-	keys, err := newKeyring(opts.DNSNames, opts.Clock.Now())
+	keys, err := newKeyring(opts.profile, opts.Clock.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +39,7 @@ func (m *InMemory) CABundle() []byte { return m.bundle }
 // Start renews the certificate until ctx is done.
 func (m *InMemory) Start(ctx context.Context) error {
 	log := logr.FromContextOrDiscard(ctx)
-	ticker := m.opts.Clock.NewTicker(tick)
+	ticker := m.opts.Clock.NewTicker(m.opts.periods.tick)
 	defer ticker.Stop()
 	for {
 		select {
@@ -60,7 +60,7 @@ func (m *InMemory) Start(ctx context.Context) error {
 func (m *InMemory) renew() (renewed bool, err error) {
 	now := m.opts.Clock.Now()
 	leaf := m.current.Load().Leaf
-	if !due(leaf, now) {
+	if !lifetimeOf(leaf).due(now) {
 		return false, nil
 	}
 	ca, err := m.keys.ca(now)
@@ -70,7 +70,7 @@ func (m *InMemory) renew() (renewed bool, err error) {
 	if leaf.NotAfter.Equal(ca.cert.NotAfter) {
 		return false, nil // no other would live longer
 	}
-	next, err := m.keys.withLeaf(ca, m.opts.DNSNames, now, m.keys.trusted(now))
+	next, err := m.keys.withLeaf(ca, m.opts.profile, now, m.keys.trusted(now))
 	if err != nil {
 		return false, fmt.Errorf("renew the certificate: %w", err)
 	}

@@ -14,12 +14,20 @@ import (
 	"github.com/cert-manager/cert-manager/pkg/util/pki"
 )
 
-const (
-	caLife   = 2 * 365 * 24 * time.Hour
-	leafLife = 90 * 24 * time.Hour
+// A profile is what certificates are made by.
+type profile struct {
+	// names are the DNS names of the server.
+	names []string
+	// caLife and leafLife are for how long certificates are valid.
+	caLife, leafLife time.Duration
 	// backdating is for clients whose clock is behind.
-	backdating = time.Hour
-)
+	backdating time.Duration
+}
+
+func newProfile(names []string) profile {
+	const day = 24 * time.Hour
+	return profile{names: names, caLife: 2 * 365 * day, leafLife: 90 * day, backdating: time.Hour}
+}
 
 // A signer is a certificate with its private key.
 type signer struct {
@@ -28,37 +36,37 @@ type signer struct {
 }
 
 // issueCA makes a CA that can sign server certificates for the names.
-func issueCA(names []string, now time.Time) (*signer, error) {
+func (p profile) issueCA(now time.Time) (*signer, error) {
 	spec := cmapi.CertificateSpec{
 		IsCA:       true,
 		CommonName: "sallyport-ca",
 		Usages:     []cmapi.KeyUsage{cmapi.UsageDigitalSignature, cmapi.UsageCertSign, cmapi.UsageServerAuth},
 		NameConstraints: &cmapi.NameConstraints{
 			Critical:  true,
-			Permitted: &cmapi.NameConstraintItem{DNSDomains: names},
+			Permitted: &cmapi.NameConstraintItem{DNSDomains: p.names},
 			Excluded:  &cmapi.NameConstraintItem{IPRanges: []string{"0.0.0.0/0", "::/0"}},
 		},
 	}
-	return issue(spec, nil, now, now.Add(caLife))
+	return issue(spec, nil, now.Add(-p.backdating), now.Add(p.caLife))
 }
 
 // issueLeaf makes a server certificate. It does not check whether the CA may
 // sign the names.
-func issueLeaf(ca *signer, names []string, now time.Time) (*signer, error) {
+func (p profile) issueLeaf(ca *signer, now time.Time) (*signer, error) {
 	spec := cmapi.CertificateSpec{
-		DNSNames: names,
+		DNSNames: p.names,
 		Usages:   []cmapi.KeyUsage{cmapi.UsageDigitalSignature, cmapi.UsageServerAuth},
 	}
-	end := now.Add(leafLife)
+	end := now.Add(p.leafLife)
 	if ca.cert.NotAfter.Before(end) {
 		end = ca.cert.NotAfter
 	}
-	return issue(spec, ca, now, end)
+	return issue(spec, ca, now.Add(-p.backdating), end)
 }
 
 // issue makes a key and its certificate, signed by the CA or if that is nil by
 // itself.
-func issue(spec cmapi.CertificateSpec, ca *signer, now, end time.Time) (*signer, error) {
+func issue(spec cmapi.CertificateSpec, ca *signer, start, end time.Time) (*signer, error) {
 	spec.PrivateKey = &cmapi.CertificatePrivateKey{Algorithm: cmapi.ECDSAKeyAlgorithm, Size: pki.ECCurve256}
 	cert := &cmapi.Certificate{Spec: spec}
 	key, err := pki.GeneratePrivateKeyForCertificate(cert)
@@ -72,7 +80,7 @@ func issue(spec cmapi.CertificateSpec, ca *signer, now, end time.Time) (*signer,
 	template, err := pki.CertificateTemplateFromCSR(csr,
 		pki.CertificateTemplateValidateAndOverrideBasicConstraints(spec.IsCA, pathLength(spec.IsCA)),
 		func(_ *x509.CertificateRequest, c *x509.Certificate) error {
-			c.NotBefore, c.NotAfter = now.Add(-backdating), end
+			c.NotBefore, c.NotAfter = start, end
 			c.SerialNumber, err = serialNumber()
 			return err
 		})

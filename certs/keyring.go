@@ -9,7 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/big"
 	"slices"
+	"strings"
 	"time"
 
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
@@ -21,6 +23,7 @@ import (
 const (
 	caCert   = "ca.crt"
 	caKey    = "ca.key"
+	nextKey  = "ca-next.key"
 	leafCert = corev1.TLSCertKey
 	leafKey  = corev1.TLSPrivateKeyKey
 )
@@ -31,32 +34,50 @@ const (
 type keyring map[string][]byte
 
 // newKeyring makes a CA and a leaf. Further CAs can be trusted besides.
-func newKeyring(names []string, now time.Time, trusted ...*x509.Certificate) (keyring, error) {
-	ca, err := issueCA(names, now)
+func newKeyring(p profile, now time.Time, trusted ...*x509.Certificate) (keyring, error) {
+	ca, err := p.issueCA(now)
 	if err != nil {
 		return nil, err
 	}
+	k, err := keyring{}.withKey(caKey, ca)
+	if err != nil {
+		return nil, err
+	}
+	return k.withLeaf(ca, p, now, append([]*x509.Certificate{ca.cert}, trusted...))
+}
+
+// withKey returns the keyring with the key of a CA.
+func (k keyring) withKey(name string, ca *signer) (keyring, error) {
 	key, err := pki.EncodePrivateKey(ca.key, cmapi.PKCS8)
 	if err != nil {
 		return nil, fmt.Errorf("encode a key: %w", err)
 	}
-	k := keyring{caKey: key}
-	return k.withLeaf(ca, names, now, append([]*x509.Certificate{ca.cert}, trusted...))
+	next := maps.Clone(k)
+	next[name] = key
+	return next, nil
 }
 
 // withLeaf returns the keyring with a new leaf and the given CAs to trust.
-func (k keyring) withLeaf(ca *signer, names []string, now time.Time, trusted []*x509.Certificate) (keyring, error) {
-	leaf, err := issueLeaf(ca, names, now)
+func (k keyring) withLeaf(ca *signer, p profile, now time.Time, trusted []*x509.Certificate) (keyring, error) {
+	leaf, err := p.issueLeaf(ca, now)
 	if err != nil {
 		return nil, err
 	}
-	next := maps.Clone(k)
+	next, err := k.withTrusted(trusted)
+	if err != nil {
+		return nil, err
+	}
 	if next[leafKey], err = pki.EncodePrivateKey(leaf.key, cmapi.PKCS8); err != nil {
 		return nil, fmt.Errorf("encode a key: %w", err)
 	}
 	if next[leafCert], err = pki.EncodeX509(leaf.cert); err != nil {
 		return nil, fmt.Errorf("encode a certificate: %w", err)
 	}
+	return next, nil
+}
+
+// withTrusted returns the keyring with the given CAs to trust.
+func (k keyring) withTrusted(trusted []*x509.Certificate) (keyring, error) {
 	var bundle bytes.Buffer
 	for _, cert := range trusted {
 		block, err := pki.EncodeX509(cert)
@@ -65,6 +86,7 @@ func (k keyring) withLeaf(ca *signer, names []string, now time.Time, trusted []*
 		}
 		bundle.Write(block)
 	}
+	next := maps.Clone(k)
 	next[caCert] = bundle.Bytes()
 	return next, nil
 }
@@ -83,11 +105,14 @@ func (k keyring) trusted(now time.Time) []*x509.Certificate {
 }
 
 // ca returns the CA that signs, or why none can.
-func (k keyring) ca(now time.Time) (*signer, error) {
+func (k keyring) ca(now time.Time) (*signer, error) { return k.signer(caKey, now) }
+
+// signer returns the trusted CA with the given key, or why none can sign.
+func (k keyring) signer(name string, now time.Time) (*signer, error) {
 	if len(k) == 0 {
 		return nil, errors.New("nothing is stored")
 	}
-	key, err := pki.DecodePrivateKeyBytes(k[caKey])
+	key, err := pki.DecodePrivateKeyBytes(k[name])
 	if err != nil {
 		return nil, err
 	}
@@ -132,62 +157,52 @@ func (k keyring) verify(leaf *x509.Certificate, names []string, now time.Time) e
 	return nil
 }
 
-// check returns why the keyring must be renewed, or nil.
-func (k keyring) check(names []string, now time.Time) error {
-	ca, err := k.ca(now)
-	if err != nil {
-		return fmt.Errorf("there is no valid CA: %w", err)
+// served returns the leaf if clients accept it under its own names.
+func (k keyring) served(now time.Time) *x509.Certificate {
+	cert, err := k.leaf(nil, now)
+	if err != nil || k.verify(cert.Leaf, cert.Leaf.DNSNames, now) != nil || len(cert.Leaf.DNSNames) == 0 {
+		return nil
 	}
-	if due(ca.cert, now) {
-		return fmt.Errorf("the CA ends on %s", ca.cert.NotAfter.Format(time.RFC3339))
-	}
-	leaf, err := k.leaf(names, now)
-	if err != nil {
-		return fmt.Errorf("there is no valid certificate: %w", err)
-	}
-	if due(leaf.Leaf, now) {
-		return fmt.Errorf("the certificate ends on %s", leaf.Leaf.NotAfter.Format(time.RFC3339))
-	}
-	return nil
+	return cert.Leaf
 }
 
-// renew returns a keyring that passes check. It keeps the CA if that is good
-// enough, and goes on trusting the other CAs.
-func (k keyring) renew(names []string, now time.Time) (keyring, error) {
-	names = k.withServedNames(names, now)
-	if ca, err := k.ca(now); err == nil && !due(ca.cert, now) {
-		next, err := k.withLeaf(ca, names, now, k.trusted(now))
-		if err != nil {
-			return nil, err
-		}
-		if next.check(names, now) == nil {
-			return next, nil
-		}
-		// The CA was not made for these names.
+// widen adds the names that are served, unless a CA is given that does not permit
+// them: during a rollout that changes the names, other replicas need them, and
+// would otherwise replace each other's certificate for ever. When the certificate
+// is renewed, they go.
+func (k keyring) widen(p profile, now time.Time, ca *signer) profile {
+	served := k.served(now)
+	if served == nil {
+		return p
 	}
-	return newKeyring(names, now, k.trusted(now)...)
-}
-
-// withServedNames adds the names of a leaf that is valid, but not for all names:
-// during a rollout that changes the names, another replica needs them, and the two
-// would replace each other's certificate for ever. The next renewal drops them.
-func (k keyring) withServedNames(names []string, now time.Time) []string {
-	if k.verifiable(names, now) {
-		return names
-	}
-	leaf, _ := k.leaf(nil, now)
-	if leaf == nil || k.verify(leaf.Leaf, leaf.Leaf.DNSNames, now) != nil {
-		return names
-	}
-	names = append(slices.Clone(names), leaf.Leaf.DNSNames...)
+	names := append(slices.Clone(p.names), served.DNSNames...)
 	slices.Sort(names)
-	return slices.Compact(names)
+	names = slices.Compact(names)
+	if ca != nil && !permits(ca.cert, names) {
+		return p
+	}
+	p.names = names
+	return p
 }
 
-// due reports whether a third of the certificate's life or less is left.
-func due(cert *x509.Certificate, now time.Time) bool {
-	life := cert.NotAfter.Sub(cert.NotBefore)
-	return !now.Before(cert.NotAfter.Add(-life / 3))
+// permits reports whether the CA may sign for all of the names.
+func permits(ca *x509.Certificate, names []string) bool {
+	return !slices.ContainsFunc(names, func(name string) bool {
+		return !slices.ContainsFunc(ca.PermittedDNSDomains, func(domain string) bool {
+			return name == domain || strings.HasSuffix(name, "."+domain)
+		})
+	})
+}
+
+// lifetimeOf says that a certificate is renewed when a third of its life is left.
+// It is up to a tenth of that earlier, by its serial number, so that not all that
+// was installed together is renewed together, but all replicas agree.
+func lifetimeOf(cert *x509.Certificate) lifetime {
+	const jitterBits, tenth = 10, 10
+	third := cert.NotAfter.Sub(cert.NotBefore) / 3
+	jitter := new(big.Int).And(cert.SerialNumber, big.NewInt(1<<jitterBits-1)).Int64()
+	early := third / tenth * time.Duration(jitter) >> jitterBits
+	return lifetime{renew: cert.NotAfter.Add(-third - early), end: cert.NotAfter}
 }
 
 func validAt(cert *x509.Certificate, now time.Time) error {

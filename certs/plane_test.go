@@ -52,6 +52,9 @@ const patience, pause = 20 * time.Second, 20 * time.Millisecond
 
 const secretName = "sallyport-certs"
 
+// quick are periods that tests can wait for.
+var quick = periods{tick: 100 * time.Millisecond, dwell: 300 * time.Millisecond, margin: time.Hour}
+
 // An installation is a namespace and a name for webhook configurations, which
 // no other test uses.
 type installation struct {
@@ -73,7 +76,7 @@ func newInstallation(t *testing.T) *installation {
 	require.NoError(t, err)
 	i.namespace = ns.Name
 	i.opts = SelfSignedOptions{
-		Options:   Options{DNSNames: []string{i.serverName()}},
+		Options:   Options{DNSNames: []string{i.serverName()}, periods: quick},
 		Namespace: ns.Name, Secret: secretName,
 		ValidatingConfiguration: ns.Name, MutatingConfiguration: ns.Name,
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/flowcontrol"
+	"k8s.io/client-go/util/retry"
 )
 
 // SelfSignedOptions say where a [SelfSigned] keeps its CA and who shall trust it.
@@ -39,7 +41,9 @@ type SelfSigned struct {
 	secret  *secretStore
 	targets *targets
 	bundle  atomic.Pointer[[]byte]
-	changes chan struct{}
+	// published is since when the CAs of the Secret have been in it.
+	published map[caID]time.Time
+	changes   chan struct{}
 }
 
 var _ Source = (*SelfSigned)(nil)
@@ -58,7 +62,7 @@ func NewSelfSigned(client kubernetes.Interface, opts SelfSignedOptions) (*SelfSi
 	s := &SelfSigned{
 		serving: serving{opts: opts.Options},
 		secret: &secretStore{
-			client: client, namespace: opts.Namespace, name: opts.Secret, writes: writes, opts: opts.Options,
+			client: client, namespace: opts.Namespace, name: opts.Secret, writes: writes,
 			informer: corev1informers.NewFilteredSecretInformer(client, opts.Namespace, 0, nil, only(opts.Secret)),
 		},
 		targets: &targets{writes: writes},
@@ -148,7 +152,7 @@ func (s *SelfSigned) Start(ctx context.Context) error {
 
 func (s *SelfSigned) loop(ctx context.Context) {
 	log := logr.FromContextOrDiscard(ctx)
-	ticker := s.opts.Clock.NewTicker(tick)
+	ticker := s.opts.Clock.NewTicker(s.opts.periods.tick)
 	defer ticker.Stop()
 	var retry <-chan time.Time
 	backoff := newBackoff()
@@ -175,51 +179,111 @@ func (s *SelfSigned) loop(ctx context.Context) {
 }
 
 func newBackoff() *wait.Backoff {
-	return &wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.1, Steps: 9, Cap: tick}
+	return &wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.1, Steps: 9, Cap: time.Minute}
 }
 
-// reconcile brings Secret, webhook configurations and certificate together, in
-// this order, so that a new CA is trusted before it is used.
+// reconcile brings Secret, webhook configurations and certificate together. It
+// looks at the webhook configurations before it reads the Secret, see
+// [targets.inject].
 func (s *SelfSigned) reconcile(ctx context.Context) error {
 	if !s.secret.informer.HasSynced() {
 		return nil // to generate now might replace a CA that is only not known yet
 	}
-	keys := s.secret.cached()
 	now := s.opts.Clock.Now()
-	if keys.check(s.opts.DNSNames, now) == nil && s.targets.settled(keys.bundle()) {
-		return s.use(ctx, keys, true)
+	seen := s.targets.look(now)
+	known := s.secret.cached()
+	if s.due(known, seen, now) == stepNone && seen.settled(known.keys.bundle()) {
+		return s.use(ctx, known, seen)
 	}
 	// A cache may be behind, and what is written must not be.
-	fresh, err := s.secret.current(ctx)
-	if fresh.verifiable(s.opts.DNSNames, now) {
-		trusted, injectErr := s.targets.inject(ctx, fresh.bundle())
-		return errors.Join(err, injectErr, s.use(ctx, fresh, trusted))
+	fresh, err := s.advance(ctx, seen)
+	if !fresh.keys.verifiable(s.opts.DNSNames, now) {
+		if s.Healthy() || !known.keys.verifiable(s.opts.DNSNames, now) {
+			return err
+		}
+		return errors.Join(err, s.use(ctx, known, seen))
 	}
-	if !s.Healthy() && keys.verifiable(s.opts.DNSNames, now) {
-		return errors.Join(err, s.use(ctx, keys, false))
-	}
-	return err
+	return errors.Join(err, s.targets.inject(ctx, seen, fresh.keys.bundle()), s.use(ctx, fresh, seen))
 }
 
-// use serves the leaf of the keyring. As long as not all clients are known to
-// trust it, a served one that they trust is preferred.
-func (s *SelfSigned) use(ctx context.Context, keys keyring, trusted bool) error {
+// due returns the step that is due as far as is known.
+func (s *SelfSigned) due(r rotation, seen look, now time.Time) step {
+	return r.state(s.opts.DNSNames, now).next(s.clients(r, seen, now), now)
+}
+
+// clients returns who trusts what. Who takes the CAs out of the Secret is one of
+// them.
+func (s *SelfSigned) clients(r rotation, seen look, now time.Time) *clients {
+	s.published = carryOver(s.published, idsIn(r.keys.bundle()), now)
+	return &clients{
+		sightings: append(seen.sightings(), s.published),
+		dwell:     s.opts.periods.dwell,
+		settled:   seen.settled(r.keys.bundle()),
+	}
+}
+
+// advance reads the Secret and takes the step that is due, if there is one. It
+// returns what the Secret holds, with an error if it should hold something else.
+func (s *SelfSigned) advance(ctx context.Context, seen look) (r rotation, err error) {
+	err = retry.OnError(retry.DefaultRetry, lostRace, func() error {
+		r, err = s.tryAdvance(ctx, seen)
+		return err
+	})
+	return r, err
+}
+
+func (s *SelfSigned) tryAdvance(ctx context.Context, seen look) (rotation, error) {
+	secret, err := s.secret.read(ctx)
+	if err != nil {
+		return rotation{}, err
+	}
+	r, err := rotationIn(secret)
+	if err != nil {
+		return rotation{}, err
+	}
 	now := s.opts.Clock.Now()
-	leaf, err := keys.leaf(s.opts.DNSNames, now)
+	due := s.due(r, seen, now)
+	if due == stepSwitch {
+		asked := slices.Clone(seen) // the look stays older than the Secret
+		err = asked.ask(ctx, now)
+		due = s.due(r, asked, now)
+	}
+	if due == stepNone {
+		return r, err
+	}
+	next, err := r.take(due, s.opts.profile, now)
+	if err != nil {
+		return r, err
+	}
+	if _, err := s.secret.write(ctx, secret, next); err != nil {
+		return r, err
+	}
+	logr.FromContextOrDiscard(ctx).Info(due.message(), "secret", s.secret.namespace+"/"+s.secret.name, "phase", next.phase)
+	return next, nil
+}
+
+// use serves the leaf of the rotation, unless the one that is served is good and
+// clients might not trust the new one yet.
+func (s *SelfSigned) use(ctx context.Context, r rotation, seen look) error {
+	now := s.opts.Clock.Now()
+	cert, err := r.keys.leaf(s.opts.DNSNames, now)
 	if err != nil {
 		return fmt.Errorf("use the certificate: %w", err)
 	}
-	bundle := keys.bundle()
-	s.bundle.Store(&bundle)
+	seen.note(r.keys.bundle())
+	s.bundle.Store(new(r.keys.bundle()))
+	var served *leaf
 	if current := s.current.Load(); current != nil {
-		const margin = time.Hour
-		good := keys.verify(current.Leaf, s.opts.DNSNames, now.Add(margin)) == nil
-		if current.Leaf.Equal(leaf.Leaf) || good && !trusted {
+		if current.Leaf.Equal(cert.Leaf) {
 			return nil
 		}
+		served = r.keys.accepted(current.Leaf, s.opts.DNSNames, now.Add(s.opts.periods.margin))
 	}
-	s.current.Store(leaf)
+	if !r.state(s.opts.DNSNames, now).serves(served, s.clients(r, seen, now), now) {
+		return nil
+	}
+	s.current.Store(cert)
 	logr.FromContextOrDiscard(ctx).V(1).Info("Changed certificate",
-		"serial", leaf.Leaf.SerialNumber.Text(16), "notAfter", leaf.Leaf.NotAfter)
+		"serial", cert.Leaf.SerialNumber.Text(16), "notAfter", cert.Leaf.NotAfter)
 	return nil
 }

@@ -79,19 +79,43 @@ func TestTimePasses(t *testing.T) {
 	require.Equal(t, first.Data[caKey], second.Data[caKey])
 
 	clock.Step(150 * day) // less than a third of the CA's life is left
-	eventually(t, func(c *assert.CollectT) {
-		secret, err := i.client.CoreV1().Secrets(i.namespace).Get(t.Context(), secretName, metav1.GetOptions{})
-		assert.NoError(c, err)
-		assert.NotEqual(c, second.Data[caKey], secret.Data[caKey])
-	})
+	i.reaches(t, phasePublish)
 	i.settle(t, replicas...)
 	third := i.secret(t)
 	require.Len(t, bundled(t, third.Data[caCert]), 2)
 	require.Contains(t, string(third.Data[caCert]), string(second.Data[caCert]), "the old CA stays trusted")
+	require.Equal(t, second.Data[caKey], third.Data[caKey], "and signs")
 
-	clock.Step(10 * 365 * day) // everything has ended
+	clock.Step(i.opts.periods.dwell) // all API servers have noticed
+	i.reaches(t, phaseSwitch)
+	i.settle(t, replicas...)
+	fourth := i.secret(t)
+	require.Equal(t, third.Data[nextKey], fourth.Data[caKey])
+	require.Len(t, bundled(t, fourth.Data[caCert]), 2)
+
+	clock.Step(91 * day) // the last leaf of the old CA has ended
+	i.reaches(t, phaseSteady)
 	i.settle(t, replicas...)
 	require.Len(t, bundled(t, i.secret(t).Data[caCert]), 1)
+
+	clock.Step(10 * 365 * day) // everything has ended
+	eventually(t, func(c *assert.CollectT) {
+		secret, err := i.client.CoreV1().Secrets(i.namespace).Get(t.Context(), secretName, metav1.GetOptions{})
+		assert.NoError(c, err)
+		assert.NotEqual(c, fourth.Data[caKey], secret.Data[caKey])
+	})
+	i.settle(t, replicas...)
+	require.Len(t, bundled(t, i.secret(t).Data[caCert]), 1)
+}
+
+// reaches waits until the rotation is in the phase.
+func (i *installation) reaches(t *testing.T, p phase) {
+	t.Helper()
+	eventually(t, func(c *assert.CollectT) {
+		secret, err := i.client.CoreV1().Secrets(i.namespace).Get(t.Context(), secretName, metav1.GetOptions{})
+		assert.NoError(c, err)
+		assert.Equal(c, string(p), secret.Annotations[phaseAnnotation])
+	})
 }
 
 // C13: while it is not known what the Secret holds, nothing is generated.
@@ -124,7 +148,7 @@ func TestNothingIsGeneratedBeforeTheSecretIsKnown(t *testing.T) {
 		}
 	})
 	for range 10 { // however often it looks
-		clock.Step(tick)
+		clock.Step(i.opts.periods.tick)
 		r.changed()
 	}
 	require.Empty(t, g.writes())

@@ -36,6 +36,9 @@ type Options struct {
 	DNSNames []string
 	// Clock is the time; nil is the system's. // optional
 	Clock clock.WithTicker
+
+	profile profile // by default newProfile
+	periods periods // by default defaultPeriods
 }
 
 func (o *Options) complete() error {
@@ -51,16 +54,33 @@ func (o *Options) complete() error {
 		}
 	}
 	o.DNSNames = slices.Clone(o.DNSNames)
+	if o.profile.caLife == 0 {
+		o.profile = newProfile(o.DNSNames)
+	}
+	if o.periods.tick == 0 {
+		o.periods = defaultPeriods
+	}
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
 	}
 	return nil
 }
 
-// tick is how often certificates are looked at. A timer that is set to the day
-// of the renewal would come late, because it stands still while the machine is
-// suspended; the wall clock does not.
-const tick = time.Minute
+// Periods are how long is waited for what.
+type periods struct {
+	// tick is how often certificates are looked at. A timer that is set to the
+	// day of the renewal would come late, because it stands still while the
+	// machine is suspended; the wall clock does not.
+	tick time.Duration
+	// dwell is how long an API server may take to notice that a webhook
+	// configuration has changed. A watch that hangs ends after 10 minutes
+	// (client-go v0.37.2, tools/cache/reflector.go).
+	dwell time.Duration
+	// margin is how much earlier a certificate is given up than it ends.
+	margin time.Duration
+}
+
+var defaultPeriods = periods{tick: time.Minute, dwell: 15 * time.Minute, margin: time.Hour}
 
 // serving holds the certificate that is served.
 type serving struct {
