@@ -25,17 +25,6 @@ import (
 // fieldManager owns what this package writes.
 const fieldManager = "sallyport-certs"
 
-// A Target is a webhook configuration that must carry the CA bundle.
-type Target struct {
-	// Kind is ValidatingWebhookConfiguration or MutatingWebhookConfiguration.
-	Kind string
-	Name string
-	// Exists is false also as long as nothing is known about the target.
-	Exists bool
-	// Injected reports whether each of its webhooks has the CA bundle.
-	Injected bool
-}
-
 // A target watches a webhook configuration and can write its CA bundles.
 type target struct {
 	kind, name string
@@ -101,15 +90,22 @@ func (t *target) known() *configuration {
 	return t.read(object)
 }
 
-func (t *target) status(bundle []byte) Target {
-	c := t.known()
-	return Target{Kind: t.kind, Name: t.name, Exists: c != nil, Injected: c != nil && c.carries(bundle)}
-}
-
 // targets are the webhook configurations to inject into.
 type targets struct {
-	all    []*target
-	writes flowcontrol.RateLimiter
+	all     []*target
+	writes  flowcontrol.RateLimiter
+	metrics *metrics
+}
+
+func targetsOf(client kubernetes.Interface, opts *SelfSignedOptions) []*target {
+	var all []*target
+	if name := opts.ValidatingConfiguration; name != "" {
+		all = append(all, validatingTarget(client, name))
+	}
+	if name := opts.MutatingConfiguration; name != "" {
+		all = append(all, mutatingTarget(client, name))
+	}
+	return all
 }
 
 var errTooManyWrites = errors.New("too many writes: another writer seems to undo them")
@@ -124,13 +120,20 @@ type glance struct {
 	config *configuration
 }
 
-// look returns what is known without asking.
-func (t *targets) look(now time.Time) look {
+// peek returns what is known without asking.
+func (t *targets) peek() look {
 	var all look
 	for _, target := range t.all {
-		g := glance{target: target, synced: target.informer.HasSynced(), config: target.known()}
-		target.sighting.update(g.config, now)
-		all = append(all, g)
+		all = append(all, glance{target: target, synced: target.informer.HasSynced(), config: target.known()})
+	}
+	return all
+}
+
+// look returns what is known without asking, and takes note of it.
+func (t *targets) look(now time.Time) look {
+	all := t.peek()
+	for _, g := range all {
+		g.sighting.update(g.config, now)
 	}
 	return all
 }
@@ -203,13 +206,22 @@ func (t *targets) inject(ctx context.Context, seen look, bundle []byte) error {
 }
 
 func (t *targets) injectOne(ctx context.Context, g glance, bundle []byte) error {
-	if !t.writes.TryAccept() {
-		return errTooManyWrites
+	log := logr.FromContextOrDiscard(ctx).WithValues("kind", g.kind, "name", g.name)
+	if bytes.Equal(g.carried, bundle) {
+		g.target.carried = nil
+		t.metrics.overwritten.WithLabelValues(g.kind).Inc()
+		log.Info("Another writer took the CA away")
 	}
-	if err := g.apply(ctx, g.config, bundle); err != nil {
+	err := errTooManyWrites
+	if t.writes.TryAccept() {
+		err = g.apply(ctx, g.config, bundle)
+	}
+	if err != nil {
+		t.metrics.injections.WithLabelValues(g.kind, reasonOf(err)).Inc()
 		return err
 	}
-	logr.FromContextOrDiscard(ctx).Info("Injected CA", "kind", g.kind, "name", g.name)
+	t.metrics.injections.WithLabelValues(g.kind, "success").Inc()
+	log.Info("Injected CA")
 	return nil
 }
 

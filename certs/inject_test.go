@@ -228,11 +228,11 @@ func TestPermissions(t *testing.T) {
 	grant("get", "list", "watch")
 	r := i.start(t, user, i.opts)
 	eventually(t, func(c *assert.CollectT) {
-		assert.True(c, r.Healthy())
 		assert.Contains(c, r.log.String(), "forbidden")
 		assert.Contains(c, r.log.String(), "inject the CA into ValidatingWebhookConfiguration")
 		assert.Contains(c, r.log.String(), "inject the CA into MutatingWebhookConfiguration")
 	})
+	require.False(t, r.Healthy(), "the API server does not trust it")
 	grant("get", "list", "watch", "patch")
 	i.settle(t, r)
 }

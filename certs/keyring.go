@@ -97,11 +97,16 @@ func (k keyring) bundle() []byte { return k[caCert] }
 // trusted returns the CAs of the bundle that somebody may still need: they are
 // such as we make, and not expired.
 func (k keyring) trusted(now time.Time) []*x509.Certificate {
+	return slices.DeleteFunc(k.authorities(), func(c *x509.Certificate) bool { return checkCA(c, now) != nil })
+}
+
+// authorities returns the CAs of the bundle, none if it cannot be read.
+func (k keyring) authorities() []*x509.Certificate {
 	certs, err := pki.DecodeX509CertificateSetBytes(k.bundle())
 	if err != nil {
 		return nil
 	}
-	return slices.DeleteFunc(certs, func(c *x509.Certificate) bool { return checkCA(c, now) != nil })
+	return certs
 }
 
 // ca returns the CA that signs, or why none can.

@@ -46,15 +46,8 @@ const (
 	stepReissue step = "reissue" // make a CA and a leaf at once, without a rotation
 )
 
-// rotates reports whether the step is one of a rotation, which can wait.
-func (s step) rotates() bool {
-	switch s {
-	case stepPublish, stepSwitch, stepRetire, stepSettle:
-		return true
-	default:
-		return false
-	}
-}
+// waits reports whether the step can always wait.
+func (s step) waits() bool { return s == stepPublish || s == stepRetire || s == stepSettle }
 
 // message is for the log, when the step has been taken.
 func (s step) message() string {
@@ -71,6 +64,24 @@ func (s step) message() string {
 		return "Ended rotation of the CA"
 	case stepReissue:
 		return "Created CA"
+	default:
+		return ""
+	}
+}
+
+// reason is for events.
+func (s step) reason() string {
+	switch s {
+	case stepPublish:
+		return "CAPublished"
+	case stepSwitch:
+		return "CASwitched"
+	case stepRetire:
+		return "CARetired"
+	case stepSettle:
+		return "CASettled"
+	case stepReissue:
+		return "CACreated"
 	default:
 		return ""
 	}
@@ -122,6 +133,9 @@ type clients struct {
 	// settled reports whether each place has exactly the CAs of the Secret.
 	settled bool
 }
+
+// nobody trusts anything.
+var nobody = &clients{sightings: []map[caID]time.Time{nil}}
 
 // trust reports whether all clients trust the CA.
 func (c *clients) trust(id caID, now time.Time) bool {

@@ -22,6 +22,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
 
 	"github.com/sallyport-dev/sallyport/test/cluster"
 )
@@ -108,6 +109,9 @@ type replica struct {
 // start starts a replica with its own client, made from the configuration.
 func (i *installation) start(t *testing.T, config *rest.Config, opts SelfSignedOptions) *replica {
 	t.Helper()
+	if opts.Clock != nil {
+		config = sharingClock(config, opts.Clock)
+	}
 	source, err := NewSelfSigned(clientFor(t, config), opts)
 	require.NoError(t, err)
 	log := new(logRecord)
@@ -126,6 +130,21 @@ func (i *installation) start(t *testing.T, config *rest.Config, opts SelfSignedO
 		}
 	})
 	return r
+}
+
+// sharingClock returns the configuration of an API server that has the clock.
+func sharingClock(config *rest.Config, clock clock.PassiveClock) *rest.Config {
+	config = rest.CopyConfig(config)
+	config.Wrap(func(rt http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(req *http.Request) (*http.Response, error) {
+			resp, err := rt.RoundTrip(req)
+			if err == nil {
+				resp.Header.Set("Date", clock.Now().UTC().Format(http.TimeFormat))
+			}
+			return resp, err
+		})
+	})
+	return config
 }
 
 // startOne starts a replica as an administrator.

@@ -10,8 +10,6 @@ import (
 	"maps"
 	"slices"
 	"time"
-
-	"github.com/cert-manager/cert-manager/pkg/util/pki"
 )
 
 // A rotation is what lies in the Secret. Its methods change nothing.
@@ -164,12 +162,8 @@ func idOf(ca *x509.Certificate) caID {
 
 // idsIn returns the CAs of a bundle, or none if it cannot be read.
 func idsIn(bundle []byte) []caID {
-	certs, err := pki.DecodeX509CertificateSetBytes(bundle)
-	if err != nil {
-		return nil
-	}
 	var ids []caID
-	for _, cert := range certs {
+	for _, cert := range (keyring{caCert: bundle}).authorities() {
 		ids = append(ids, idOf(cert))
 	}
 	return ids

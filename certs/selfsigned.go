@@ -4,6 +4,7 @@ package certs
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,14 +13,16 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/util/wait"
 	corev1informers "k8s.io/client-go/informers/core/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
 	"k8s.io/client-go/util/flowcontrol"
-	"k8s.io/client-go/util/retry"
 )
 
 // SelfSignedOptions say where a [SelfSigned] keeps its CA and who shall trust it.
@@ -32,18 +35,33 @@ type SelfSignedOptions struct {
 	// configurations that get the CA in all their webhooks. They may be created
 	// later. Empty is none. // optional
 	ValidatingConfiguration, MutatingConfiguration string
+	// Registerer gets the metrics. // optional
+	Registerer prometheus.Registerer
+	// Events gets what an operator should know, about the Secret. // optional
+	Events record.EventRecorder
 }
 
 // SelfSigned is a [Source] with a CA of its own that all replicas share. Use
 // [NewSelfSigned]. Its methods may be called at any time.
 type SelfSigned struct {
 	serving
+	opts    SelfSignedOptions
 	secret  *secretStore
 	targets *targets
-	bundle  atomic.Pointer[[]byte]
-	// published is since when the CAs of the Secret have been in it.
+	meter   *skewMeter
+	metrics *metrics
+	changes chan struct{}
+
+	// rotation is what was used last.
+	rotation atomic.Pointer[rotation]
+	// strayed is since when clients cannot verify the certificate.
+	strayed atomic.Pointer[time.Time]
+
+	// These are of Start alone: since when the CAs of the Secret have been in
+	// it, when clocks were compared, and whether they differed too much.
 	published map[caID]time.Time
-	changes   chan struct{}
+	compared  time.Time
+	skewed    bool
 }
 
 var _ Source = (*SelfSigned)(nil)
@@ -59,21 +77,20 @@ func NewSelfSigned(client kubernetes.Interface, opts SelfSignedOptions) (*SelfSi
 	// Whoever changes our objects as fast as we do must not make us a busy loop.
 	const writesPerSecond, burst = 1, 20
 	writes := flowcontrol.NewTokenBucketRateLimiter(writesPerSecond, burst)
+	counts := newMetrics(opts.Registerer)
 	s := &SelfSigned{
 		serving: serving{opts: opts.Options},
+		opts:    opts,
 		secret: &secretStore{
 			client: client, namespace: opts.Namespace, name: opts.Secret, writes: writes,
 			informer: corev1informers.NewFilteredSecretInformer(client, opts.Namespace, 0, nil, only(opts.Secret)),
 		},
-		targets: &targets{writes: writes},
+		targets: &targets{all: targetsOf(client, &opts), writes: writes, metrics: counts},
+		meter:   &skewMeter{client: client, clock: opts.Clock},
+		metrics: counts,
 		changes: make(chan struct{}, 1),
 	}
-	if name := opts.ValidatingConfiguration; name != "" {
-		s.targets.all = append(s.targets.all, validatingTarget(client, name))
-	}
-	if name := opts.MutatingConfiguration; name != "" {
-		s.targets.all = append(s.targets.all, mutatingTarget(client, name))
-	}
+	s.strayed.Store(new(time.Time)) // until it is known better
 	return s, s.observe()
 }
 
@@ -116,19 +133,40 @@ func (s *SelfSigned) changed() {
 // CABundle returns, in PEM, the CAs that clients shall trust; nil if none is
 // known yet.
 func (s *SelfSigned) CABundle() []byte {
-	if bundle := s.bundle.Load(); bundle != nil {
-		return *bundle
+	if r := s.rotation.Load(); r != nil {
+		return r.keys.bundle()
 	}
 	return nil
 }
 
 // Targets returns the state of the webhook configurations, as far as it is known.
-func (s *SelfSigned) Targets() []Target {
-	var all []Target
-	for _, t := range s.targets.all {
-		all = append(all, t.status(s.CABundle()))
+func (s *SelfSigned) Targets() []Target { return s.Status().Targets }
+
+// Status returns the status as this replica knows it.
+func (s *SelfSigned) Status() *Status {
+	var r rotation
+	if used := s.rotation.Load(); used != nil {
+		r = *used
 	}
-	return all
+	var leaf *x509.Certificate
+	if current := s.current.Load(); current != nil {
+		leaf = current.Leaf
+	}
+	return newStatus(r, leaf, s.targets.peek(), s.meter)
+}
+
+// Healthy reports whether there is a certificate that is valid now, and that
+// the CA bundles of the webhook configurations verify, or did a minute ago: who
+// takes the CA away for a moment does not take the server away.
+func (s *SelfSigned) Healthy() bool {
+	const grace = time.Minute
+	if since := s.strayed.Load(); since != nil && s.opts.Clock.Since(*since) > grace {
+		return false
+	}
+	current := s.current.Load()
+	return current != nil && slices.ContainsFunc(s.meter.times(), func(now time.Time) bool {
+		return validAt(current.Leaf, now) == nil
+	})
 }
 
 // Start keeps Secret, webhook configurations and certificate up to date until
@@ -168,122 +206,44 @@ func (s *SelfSigned) loop(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		s.metrics.observe(s.Status())
+		s.compareClocks(ctx)
 		if err == nil {
 			retry, backoff = nil, newBackoff()
 			continue
 		}
+		s.metrics.errors.WithLabelValues(reasonOf(err)).Inc()
 		delay := backoff.Step()
 		log.Error(err, "Could not keep certificates up to date", "retryAfter", delay.String())
 		retry = time.After(delay)
 	}
 }
 
+// compareClocks does so once a minute, and tells of what it has found if that is
+// new.
+func (s *SelfSigned) compareClocks(ctx context.Context) {
+	now := s.opts.Clock.Now()
+	if !s.compared.IsZero() && now.Sub(s.compared).Abs() < time.Minute {
+		return
+	}
+	skew, err := s.meter.measure(ctx)
+	if err != nil {
+		logr.FromContextOrDiscard(ctx).V(1).Info("Could not compare the clock with the API server's", "err", err.Error())
+		return
+	}
+	s.compared = now
+	skewed := skew.Abs() > maxSkew
+	if skewed == s.skewed {
+		return
+	}
+	s.skewed = skewed
+	logr.FromContextOrDiscard(ctx).Info("Compared the clock with the API server's", "skew", skew.String(), "rotationHeld", skewed)
+	if skewed {
+		s.event(&corev1.Secret{}, corev1.EventTypeWarning, "ClockSkew", describeSkew(skew)+": no CA is rotated until that is mended")
+	}
+	s.changed()
+}
+
 func newBackoff() *wait.Backoff {
 	return &wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.1, Steps: 9, Cap: time.Minute}
-}
-
-// reconcile brings Secret, webhook configurations and certificate together. It
-// looks at the webhook configurations before it reads the Secret, see
-// [targets.inject].
-func (s *SelfSigned) reconcile(ctx context.Context) error {
-	if !s.secret.informer.HasSynced() {
-		return nil // to generate now might replace a CA that is only not known yet
-	}
-	now := s.opts.Clock.Now()
-	seen := s.targets.look(now)
-	known := s.secret.cached()
-	if s.due(known, seen, now) == stepNone && seen.settled(known.keys.bundle()) {
-		return s.use(ctx, known, seen)
-	}
-	// A cache may be behind, and what is written must not be.
-	fresh, err := s.advance(ctx, seen)
-	if !fresh.keys.verifiable(s.opts.DNSNames, now) {
-		if s.Healthy() || !known.keys.verifiable(s.opts.DNSNames, now) {
-			return err
-		}
-		return errors.Join(err, s.use(ctx, known, seen))
-	}
-	return errors.Join(err, s.targets.inject(ctx, seen, fresh.keys.bundle()), s.use(ctx, fresh, seen))
-}
-
-// due returns the step that is due as far as is known.
-func (s *SelfSigned) due(r rotation, seen look, now time.Time) step {
-	return r.state(s.opts.DNSNames, now).next(s.clients(r, seen, now), now)
-}
-
-// clients returns who trusts what. Who takes the CAs out of the Secret is one of
-// them.
-func (s *SelfSigned) clients(r rotation, seen look, now time.Time) *clients {
-	s.published = carryOver(s.published, idsIn(r.keys.bundle()), now)
-	return &clients{
-		sightings: append(seen.sightings(), s.published),
-		dwell:     s.opts.periods.dwell,
-		settled:   seen.settled(r.keys.bundle()),
-	}
-}
-
-// advance reads the Secret and takes the step that is due, if there is one. It
-// returns what the Secret holds, with an error if it should hold something else.
-func (s *SelfSigned) advance(ctx context.Context, seen look) (r rotation, err error) {
-	err = retry.OnError(retry.DefaultRetry, lostRace, func() error {
-		r, err = s.tryAdvance(ctx, seen)
-		return err
-	})
-	return r, err
-}
-
-func (s *SelfSigned) tryAdvance(ctx context.Context, seen look) (rotation, error) {
-	secret, err := s.secret.read(ctx)
-	if err != nil {
-		return rotation{}, err
-	}
-	r, err := rotationIn(secret)
-	if err != nil {
-		return rotation{}, err
-	}
-	now := s.opts.Clock.Now()
-	due := s.due(r, seen, now)
-	if due == stepSwitch {
-		asked := slices.Clone(seen) // the look stays older than the Secret
-		err = asked.ask(ctx, now)
-		due = s.due(r, asked, now)
-	}
-	if due == stepNone {
-		return r, err
-	}
-	next, err := r.take(due, s.opts.profile, now)
-	if err != nil {
-		return r, err
-	}
-	if _, err := s.secret.write(ctx, secret, next); err != nil {
-		return r, err
-	}
-	logr.FromContextOrDiscard(ctx).Info(due.message(), "secret", s.secret.namespace+"/"+s.secret.name, "phase", next.phase)
-	return next, nil
-}
-
-// use serves the leaf of the rotation, unless the one that is served is good and
-// clients might not trust the new one yet.
-func (s *SelfSigned) use(ctx context.Context, r rotation, seen look) error {
-	now := s.opts.Clock.Now()
-	cert, err := r.keys.leaf(s.opts.DNSNames, now)
-	if err != nil {
-		return fmt.Errorf("use the certificate: %w", err)
-	}
-	seen.note(r.keys.bundle())
-	s.bundle.Store(new(r.keys.bundle()))
-	var served *leaf
-	if current := s.current.Load(); current != nil {
-		if current.Leaf.Equal(cert.Leaf) {
-			return nil
-		}
-		served = r.keys.accepted(current.Leaf, s.opts.DNSNames, now.Add(s.opts.periods.margin))
-	}
-	if !r.state(s.opts.DNSNames, now).serves(served, s.clients(r, seen, now), now) {
-		return nil
-	}
-	s.current.Store(cert)
-	logr.FromContextOrDiscard(ctx).V(1).Info("Changed certificate",
-		"serial", cert.Leaf.SerialNumber.Text(16), "notAfter", cert.Leaf.NotAfter)
-	return nil
 }

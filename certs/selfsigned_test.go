@@ -67,7 +67,7 @@ func TestTimePasses(t *testing.T) {
 	i := newInstallation(t)
 	i.configure(t)
 	clock := clocktesting.NewFakeClock(time.Now())
-	i.opts.Clock = clock
+	i.opts.Clock, i.opts.periods = clock, defaultPeriods
 	replicas := []*replica{i.startOne(t), i.startOne(t)}
 	i.settle(t, replicas...)
 	first := i.secret(t)
@@ -175,11 +175,13 @@ func TestServesWhatItKnows(t *testing.T) {
 	r := i.start(t, g.through(i.plane.Config), i.opts)
 	eventually(t, func(c *assert.CollectT) {
 		assert.Contains(c, r.log.String(), "the secret cannot be read")
-		assert.True(c, r.Healthy())
+		_, err := r.GetCertificate(nil)
+		assert.NoError(c, err)
 	})
 	err := handshake(t.Context(), r, keys.bundle(), i.serverName(), time.Now())
 	require.NoError(t, err)
 	require.Empty(t, g.writes())
+	require.False(t, r.Healthy(), "the API server does not trust it yet")
 
 	g.set(nil)
 	i.settle(t, r)
