@@ -24,7 +24,7 @@ import (
 const verdict = "the webhook was asked"
 
 // deny serves a webhook that denies everything, with a handshake for each call.
-func deny(t *testing.T, source Source) *httptest.Server {
+func deny(t *testing.T, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)) *httptest.Server {
 	t.Helper()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		var review admissionv1.AdmissionReview
@@ -35,29 +35,18 @@ func deny(t *testing.T, source Source) *httptest.Server {
 		review.Response = &admissionv1.AdmissionResponse{UID: review.Request.UID, Result: &metav1.Status{Message: verdict}}
 		_ = json.NewEncoder(w).Encode(review)
 	}))
-	server.TLS = &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: source.GetCertificate, NextProtos: []string{"http/1.1"}}
+	server.TLS = &tls.Config{
+		MinVersion: tls.VersionTLS13, GetCertificate: certificate, NextProtos: []string{"http/1.1"}, SessionTicketsDisabled: true,
+	}
 	server.Config.SetKeepAlivesEnabled(false)
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	return server
 }
 
-// ask makes the API server call the webhook, and returns what it says.
-func (i *installation) ask(ctx context.Context) error {
-	_, err := i.client.CoreV1().ConfigMaps(i.namespace).Create(ctx,
-		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "asked-"}},
-		metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-	return err
-}
-
-// The real API server trusts what is injected, and leaves are renewed under its
-// calls without a failed one.
-func TestAPIServerCalls(t *testing.T) {
-	i := newInstallation(t)
-	i.opts.DNSNames = append(i.opts.DNSNames, "localhost")
-	i.opts.MutatingConfiguration = ""
-	r := i.startOne(t)
-	server := deny(t, r)
+// configureCalls makes the API server ask the webhook about ConfigMaps.
+func (i *installation) configureCalls(t *testing.T, server *httptest.Server) {
+	t.Helper()
 	port := server.URL[len("https://127.0.0.1:"):]
 	_, err := i.client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Create(t.Context(),
 		&admissionregistrationv1.ValidatingWebhookConfiguration{
@@ -76,6 +65,24 @@ func TestAPIServerCalls(t *testing.T) {
 		}, metav1.CreateOptions{})
 	require.NoError(t, err)
 	eventually(t, func(c *assert.CollectT) { assert.ErrorContains(c, i.ask(t.Context()), verdict) })
+}
+
+// ask makes the API server call the webhook, and returns what it says.
+func (i *installation) ask(ctx context.Context) error {
+	_, err := i.client.CoreV1().ConfigMaps(i.namespace).Create(ctx,
+		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "asked-"}},
+		metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	return err
+}
+
+// The real API server trusts what is injected, and leaves are renewed under its
+// calls without a failed one.
+func TestAPIServerCalls(t *testing.T) {
+	i := newInstallation(t)
+	i.opts.DNSNames = append(i.opts.DNSNames, "localhost")
+	i.opts.MutatingConfiguration = ""
+	r := i.startOne(t)
+	i.configureCalls(t, deny(t, r.GetCertificate))
 
 	var stop atomic.Bool
 	var group sync.WaitGroup

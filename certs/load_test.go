@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package certs
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// shortLived are certificates of seconds. A CA is rotated every 15 s, a leaf
+// renewed every 7 s.
+var (
+	shortLived = profile{caLife: 24 * time.Second, leafLife: 10 * time.Second, backdating: time.Second}
+	hurried    = periods{tick: 100 * time.Millisecond, dwell: 1500 * time.Millisecond, margin: 500 * time.Millisecond}
+)
+
+// C2: CA and leaf are rotated again and again, under calls of the API server and
+// handshakes of clients that learn of a new bundle late, while replicas write
+// slowly, die and start. Nobody notices.
+func TestRotationUnderLoad(t *testing.T) {
+	const rotations = 3
+	i := newInstallation(t)
+	i.opts.DNSNames = append(i.opts.DNSNames, "localhost")
+	i.opts.profile, i.opts.periods = shortLived, hurried
+	i.opts.profile.names = i.opts.DNSNames
+	f := newFleet(t, i)
+	server := deny(t, f.certificate)
+	i.configureCalls(t, server)
+	bundles := followBundles(t, i)
+
+	ctx, stop := context.WithCancel(t.Context())
+	var group sync.WaitGroup
+	l := &load{address: server.Listener.Addr().String(), bundles: bundles}
+	const workers, perSecond = 8, 25
+	for range workers {
+		group.Go(func() { l.every(ctx, time.Second/perSecond, l.dial) })
+	}
+	for range 2 {
+		group.Go(func() {
+			l.every(ctx, time.Second/perSecond, func(ctx context.Context) {
+				l.count(&l.calls, expectVerdict(i.ask(ctx)))
+			})
+		})
+	}
+	group.Go(func() { f.replaceReplicas(ctx, t) })
+	started, first := time.Now(), i.secret(t).Data[caKey]
+	cas := map[string]bool{string(first): true}
+	for len(cas) <= rotations {
+		require.Less(t, time.Since(started), rotations*time.Minute)
+		time.Sleep(pause)
+		cas[string(i.secret(t).Data[caKey])] = true
+	}
+	took := time.Since(started)
+	stop()
+	group.Wait()
+	t.Logf("%d handshakes and %d calls in %s, %d replicas, %d bundles", l.dials.Load(), l.calls.Load(), took, f.started, bundles.count())
+	require.Empty(t, l.failures())
+	require.Greater(t, l.dials.Load(), int64(took.Seconds()*workers*perSecond/2), "the load was too low")
+	require.Greater(t, l.calls.Load(), int64(took.Seconds()*10))
+	require.GreaterOrEqual(t, bundles.count(), 2*rotations, "one with and one without the old CA")
+}
+
+// A fleet is three replicas behind one address.
+type fleet struct {
+	*installation
+	mu       sync.Mutex
+	replicas []*replica
+	started  int
+}
+
+func newFleet(t *testing.T, i *installation) *fleet {
+	t.Helper()
+	f := &fleet{installation: i}
+	for range 3 {
+		f.replicas = append(f.replicas, f.startSlow(t))
+	}
+	i.configureMutating(t)
+	eventually(t, func(c *assert.CollectT) {
+		for _, r := range f.replicas {
+			assert.True(c, r.Healthy())
+		}
+	})
+	return f
+}
+
+// startSlow starts a replica whose requests take their time.
+func (f *fleet) startSlow(t *testing.T) *replica {
+	t.Helper()
+	f.started++
+	g := new(gate)
+	g.set(func(req *http.Request) error {
+		longest := 50 * time.Millisecond
+		if req.Method == http.MethodPatch || req.Method == http.MethodPut {
+			longest = 700 * time.Millisecond
+		}
+		select {
+		case <-time.After(rand.N(longest)):
+		case <-req.Context().Done():
+		}
+		return nil
+	})
+	return f.start(t, g.through(f.plane.Config), f.opts)
+}
+
+// certificate is that of any replica that is ready.
+func (f *fleet) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, n := range rand.Perm(len(f.replicas)) {
+		if f.replicas[n].Healthy() {
+			return f.replicas[n].GetCertificate(hello)
+		}
+	}
+	return nil, errNoCertificate
+}
+
+// replaceReplicas lets one die now and then.
+func (f *fleet) replaceReplicas(ctx context.Context, t *testing.T) {
+	t.Helper()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(2*time.Second + rand.N(4*time.Second)):
+		}
+		next := f.startSlow(t)
+		f.mu.Lock()
+		n := rand.IntN(len(f.replicas))
+		old := f.replicas[n]
+		f.replicas[n] = next
+		f.mu.Unlock()
+		old.stop()
+	}
+}
+
+// configureMutating creates a second target, which is never asked.
+func (i *installation) configureMutating(t *testing.T) {
+	t.Helper()
+	_, err := i.client.AdmissionregistrationV1().MutatingWebhookConfigurations().Create(t.Context(),
+		&admissionregistrationv1.MutatingWebhookConfiguration{
+			ObjectMeta: metav1.ObjectMeta{Name: i.namespace},
+			Webhooks: []admissionregistrationv1.MutatingWebhook{{
+				Name:                    "one.example.com",
+				ClientConfig:            admissionregistrationv1.WebhookClientConfig{URL: new("https://localhost:1")},
+				AdmissionReviewVersions: []string{"v1"},
+				SideEffects:             new(admissionregistrationv1.SideEffectClassNone),
+			}},
+		}, metav1.CreateOptions{})
+	require.NoError(t, err)
+}
+
+// bundles are those that a webhook configuration has had, and when they were seen.
+type bundleHistory struct {
+	mu   sync.Mutex
+	seen []bundleAt
+}
+
+type bundleAt struct {
+	pool *x509.CertPool
+	pem  string
+	at   time.Time
+}
+
+func followBundles(t *testing.T, i *installation) *bundleHistory {
+	t.Helper()
+	h := &bundleHistory{}
+	w, err := i.client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Watch(t.Context(), byName(i.namespace))
+	require.NoError(t, err)
+	var group sync.WaitGroup
+	group.Go(func() {
+		for event := range w.ResultChan() {
+			for _, bundle := range bundlesOf(event) {
+				h.add(bundle)
+			}
+		}
+	})
+	t.Cleanup(func() {
+		w.Stop()
+		group.Wait()
+	})
+	eventually(t, func(c *assert.CollectT) { assert.NotZero(c, h.count()) })
+	return h
+}
+
+func (h *bundleHistory) add(bundle string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if bundle == "" || len(h.seen) > 0 && h.seen[len(h.seen)-1].pem == bundle {
+		return
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM([]byte(bundle))
+	h.seen = append(h.seen, bundleAt{pool: pool, pem: bundle, at: time.Now()})
+}
+
+func (h *bundleHistory) count() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.seen)
+}
+
+// at returns the bundle that was the newest at the time.
+func (h *bundleHistory) at(now time.Time) *x509.CertPool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for n := len(h.seen) - 1; n > 0; n-- {
+		if !h.seen[n].at.After(now) {
+			return h.seen[n].pool
+		}
+	}
+	return h.seen[0].pool
+}
+
+// A load counts handshakes and calls, and keeps what has failed.
+type load struct {
+	address      string
+	bundles      *bundleHistory
+	dials, calls atomic.Int64
+	mu           sync.Mutex
+	failed       []string
+}
+
+func (l *load) every(ctx context.Context, period time.Duration, do func(context.Context)) {
+	ticker := time.NewTicker(period)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			do(context.WithoutCancel(ctx))
+		}
+	}
+}
+
+// dial is what an API server does that has noticed a new bundle late, but in time.
+func (l *load) dial(ctx context.Context) {
+	const lag = 100 * time.Millisecond // of our own watch
+	roots := l.bundles.at(time.Now().Add(-rand.N(hurried.dwell - lag)))
+	dialer := &tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots, ServerName: "localhost"}}
+	conn, err := dialer.DialContext(ctx, "tcp", l.address)
+	if err == nil {
+		err = conn.Close()
+	}
+	l.count(&l.dials, err)
+}
+
+func (l *load) count(n *atomic.Int64, err error) {
+	n.Add(1)
+	if err != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.failed = append(l.failed, time.Now().Format(time.StampMilli)+" "+err.Error())
+	}
+}
+
+func (l *load) failures() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.failed, "\n")
+}
+
+// expectVerdict returns an error unless the webhook was asked and has answered.
+func expectVerdict(err error) error {
+	if err != nil && strings.Contains(err.Error(), verdict) {
+		return nil
+	}
+	return fmt.Errorf("the webhook was not asked: %w", err)
+}
