@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
-	"slices"
 	"time"
 )
 
@@ -99,8 +98,7 @@ func (r rotation) replaceSigner(p profile, now time.Time) (rotation, error) {
 	keys := maps.Clone(r.keys)
 	keys[caKey] = keys[nextKey]
 	delete(keys, nextKey)
-	others := slices.DeleteFunc(r.keys.trusted(now), ca.cert.Equal)
-	keys, err = keys.withLeaf(ca, r.keys.widen(p, now, ca), now, append([]*x509.Certificate{ca.cert}, others...))
+	keys, err = keys.withLeaf(ca, r.keys.widen(p, now, ca), now, r.keys.trusted(now)) // the bundle stays as it is
 	return rotation{keys: keys, phase: phaseSwitch, retireAfter: r.lastLeafEnds(p, now)}, err
 }
 

@@ -123,6 +123,7 @@ func TestPhases(t *testing.T) {
 	second := bundled(t, r.keys.bundle())[1]
 	require.Equal(t, stepNone, r.state(names, now).next(wary(), now), "clients do not trust the new CA yet")
 	later := now.Add(60 * day)
+	published := string(r.keys.bundle())
 	renewed := mustTake(t, r, stepRenew, names, later)
 	require.NoError(t, mustLeafAt(t, renewed, later).CheckSignatureFrom(first), "only the old CA signs")
 
@@ -131,6 +132,7 @@ func TestPhases(t *testing.T) {
 	require.NoError(t, mustLeafAt(t, r, now).CheckSignatureFrom(second))
 	require.NoError(t, r.keys.verify(leafOfFirst, names, now), "the old leaf may still be served")
 	require.NotContains(t, r.keys, nextKey)
+	require.Equal(t, published, string(r.keys.bundle()), "there is nothing to inject")
 	require.Equal(t, leafOfFirst.NotAfter.Add(time.Hour), r.retireAfter)
 	require.Equal(t, stepNone, r.state(names, now).next(ready(r, now), now))
 
