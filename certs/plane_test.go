@@ -3,6 +3,7 @@
 package certs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,6 +64,8 @@ type installation struct {
 	client    kubernetes.Interface
 	namespace string
 	opts      SelfSignedOptions
+	// serverClock is the API server's; nil is that of the replicas.
+	serverClock clock.PassiveClock
 }
 
 func newInstallation(t *testing.T) *installation {
@@ -110,7 +113,7 @@ type replica struct {
 func (i *installation) start(t *testing.T, config *rest.Config, opts SelfSignedOptions) *replica {
 	t.Helper()
 	if opts.Clock != nil {
-		config = sharingClock(config, opts.Clock)
+		config = withDate(config, cmp.Or[clock.PassiveClock](i.serverClock, opts.Clock))
 	}
 	source, err := NewSelfSigned(clientFor(t, config), opts)
 	require.NoError(t, err)
@@ -132,8 +135,8 @@ func (i *installation) start(t *testing.T, config *rest.Config, opts SelfSignedO
 	return r
 }
 
-// sharingClock returns the configuration of an API server that has the clock.
-func sharingClock(config *rest.Config, clock clock.PassiveClock) *rest.Config {
+// withDate returns the configuration of an API server that has the clock.
+func withDate(config *rest.Config, clock clock.PassiveClock) *rest.Config {
 	config = rest.CopyConfig(config)
 	config.Wrap(func(rt http.RoundTripper) http.RoundTripper {
 		return roundTripper(func(req *http.Request) (*http.Response, error) {
@@ -334,6 +337,19 @@ func (g *gate) writes() []string {
 		}
 	}
 	return writes
+}
+
+// count returns how often a request was made so far.
+func (g *gate) count(request string) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := 0
+	for _, seen := range g.seen {
+		if seen == request {
+			n++
+		}
+	}
+	return n
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
