@@ -117,9 +117,12 @@ func (l *Linter) Report() *Report {
 			r.Panics = append(r.Panics, m.failure)
 		}
 	}
-	for _, doc := range l.checked {
+	for i, doc := range l.checked {
 		if !failed[doc] {
 			l.judge(doc, r)
+		}
+		if i+1 == len(l.checked) || !doc.SharesText(l.checked[i+1]) {
+			doc.Forget()
 		}
 	}
 	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
