@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -24,8 +25,9 @@ const stdinName = "-"
 var manifestSuffixes = []string{".yaml", ".yml", ".json"}
 
 // listFiles returns the files that a path stands for: itself, or if it is a
-// folder, the YAML and JSON files below it. Symbolic links in folders are not
-// followed, so that none leads in circles.
+// folder, the YAML and JSON files below it. Symbolic links in folders are followed to
+// files, but not to folders, so that none leads in circles. What cannot be read is an
+// error, and all else is returned with it.
 func listFiles(path string) ([]string, error) {
 	if path == stdinName {
 		return []string{path}, nil
@@ -38,27 +40,79 @@ func listFiles(path string) ([]string, error) {
 		return []string{path}, nil
 	}
 	var files []string
-	err = filepath.WalkDir(path, func(file string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.Type().IsRegular() && slices.Contains(manifestSuffixes, filepath.Ext(file)) {
-			files = append(files, file)
+	var errs []error
+	walked := filepath.WalkDir(path, func(file string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() && isKubeletFolder(entry.Name()) {
+			return filepath.SkipDir
 		}
-		return err
+		if err == nil && slices.Contains(manifestSuffixes, filepath.Ext(file)) && !entry.IsDir() {
+			info, err = os.Stat(file)
+			if err == nil && info.Mode().IsRegular() {
+				files = append(files, file)
+			}
+		}
+		errs = append(errs, err)
+		return nil
 	})
-	return files, err
+	return files, errors.Join(append(errs, walked)...)
+}
+
+// isKubeletFolder reports whether a folder is where the kubelet puts what a volume's
+// files are links to.
+func isKubeletFolder(name string) bool { return strings.HasPrefix(name, "..") && len(name) > 2 }
+
+// listAll returns the files of all paths, each once, and what they have in bytes as far
+// as that is known.
+func listAll(paths []string, fail func(error)) (files []string, size int64) {
+	seen := map[string]bool{}
+	for _, path := range paths {
+		listed, err := listFiles(path)
+		for _, err := range separate(err) {
+			fail(err)
+		}
+		for _, file := range listed {
+			if name := filepath.Clean(file); !seen[name] {
+				seen[name] = true
+				files = append(files, file)
+			}
+			if info, err := os.Stat(file); err == nil {
+				size += info.Size()
+			}
+		}
+	}
+	return files, size
+}
+
+// separate returns the errors that [errors.Join] has joined.
+func separate(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // of this very error
+		return joined.Unwrap()
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
 }
 
 // readDocuments gives every document of the paths to add, in their order, and
 // everything that cannot be read to fail, and goes on. Files are read on all cores.
 func readDocuments(paths []string, stdin io.Reader, add func(*manifest.Document), fail func(error)) {
-	for _, path := range paths {
-		files, err := listFiles(path)
-		if err != nil {
-			fail(err)
-		}
-		for batch := range slices.Chunk(files, filesAhead) {
-			for _, read := range readFiles(batch, stdin) {
-				read.give(add, fail)
-			}
+	r := &documentReader{stdin: stdin, progress: new(progress)}
+	r.read(paths, add, fail)
+}
+
+// A documentReader reads files, and says how far it is.
+type documentReader struct {
+	stdin    io.Reader
+	progress *progress
+}
+
+func (r *documentReader) read(paths []string, add func(*manifest.Document), fail func(error)) {
+	files, size := listAll(paths, fail)
+	r.progress.begin("reading", size)
+	for batch := range slices.Chunk(files, filesAhead) {
+		for _, content := range r.readFiles(batch) {
+			content.give(add, fail)
 		}
 	}
 }
@@ -84,13 +138,13 @@ func (c fileContent) give(add func(*manifest.Document), fail func(error)) {
 	}
 }
 
-func readFiles(files []string, stdin io.Reader) []fileContent {
+func (r *documentReader) readFiles(files []string) []fileContent {
 	contents := make([]fileContent, len(files))
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i, file := range files {
 		group.Go(func() error {
-			contents[i] = readFile(file, stdin)
+			contents[i] = r.readFile(file)
 			return nil
 		})
 	}
@@ -98,8 +152,8 @@ func readFiles(files []string, stdin io.Reader) []fileContent {
 	return contents
 }
 
-func readFile(file string, stdin io.Reader) (content fileContent) {
-	reader := stdin
+func (r *documentReader) readFile(file string) (content fileContent) {
+	reader := r.stdin
 	if file != stdinName {
 		f, err := os.Open(file)
 		if err != nil {
@@ -108,7 +162,7 @@ func readFile(file string, stdin io.Reader) (content fileContent) {
 		defer f.Close()
 		reader = f
 	}
-	eachDocument(displayName(file), reader,
+	eachDocument(displayName(file), r.progress.reader(reader),
 		func(doc *manifest.Document) { content = append(content, documentOrError{doc: doc}) },
 		func(err error) { content = append(content, documentOrError{err: err}) })
 	return content

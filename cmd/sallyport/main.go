@@ -26,6 +26,8 @@ const (
 	exitUnreadable = 3 // input that could not be read, or not be fixed
 	exitCluster    = 4 // the cluster did not answer or refused
 	exitInternal   = 5 // a fault of Sallyport
+
+	exitInterrupted = 128 + int(syscall.SIGINT)
 )
 
 func main() {

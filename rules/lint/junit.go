@@ -3,6 +3,7 @@
 package lint
 
 import (
+	"cmp"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -89,6 +90,9 @@ func (r *Report) junitSuites(failOn policy.Action) []*junitSuite {
 		suite := byFile[doc.File]
 		suite.Cases = append(suite.Cases, newJUnitCase(doc, findings[doc], unknown[doc], failOn))
 	}
+	if faults := r.faultyInputs(); len(faults) > 0 {
+		suites = append(suites, faultSuite(faults))
+	}
 	if len(r.Panics) > 0 {
 		suites = append(suites, panicSuite(r.Panics))
 	}
@@ -101,8 +105,8 @@ func newJUnitCase(doc *manifest.Document, findings []*Finding, unknown []string,
 	var failed, said []string
 	for _, f := range findings {
 		text := fmt.Sprintf("%s:%d:%d: %s: %s%s (%s)", doc.File, f.Line, f.Column,
-			strings.ToLower(string(f.Verdict.Action)), f.message(), remark(f.Verdict), f.Rule.Name)
-		if f.Verdict.Action == policy.Deny || f.Verdict.Action == policy.Warn && failOn == policy.Warn {
+			strings.ToLower(string(f.Verdict.Action)), f.message(), f.remark(), f.Rule.Name)
+		if f.action() == policy.Deny || f.action() == policy.Warn && failOn == policy.Warn {
 			failures, failed = append(failures, f), append(failed, text)
 		} else {
 			said = append(said, text)
@@ -116,6 +120,21 @@ func newJUnitCase(doc *manifest.Document, findings []*Finding, unknown []string,
 	}
 	c.SystemOut = strings.Join(append(said, unknown...), "\n")
 	return c
+}
+
+// faultSuite has the errors of input that could not be read.
+func faultSuite(faults []faultyInput) *junitSuite {
+	suite := &junitSuite{Name: "input"}
+	for _, f := range faults {
+		name := f.file
+		if f.line > 0 {
+			name = fmt.Sprintf("%s:%d:%d", f.file, f.line, f.column)
+		}
+		suite.Cases = append(suite.Cases, junitCase{
+			Name: cmp.Or(name, f.message), Class: suite.Name, Error: &junitProblem{Message: f.message, Type: "unreadable"},
+		})
+	}
+	return suite
 }
 
 // panicSuite has the failures of rules and mutators, which belong to no file.

@@ -31,6 +31,8 @@ type Options struct {
 	// Complete says that the documents are the whole mesh, so that what is
 	// not among them does not exist.
 	Complete bool
+	// Judged is called after each object, if it is not nil.
+	Judged func() // optional
 	// Now decides what has begun and what has expired.
 	Now time.Time
 }
@@ -78,6 +80,9 @@ func (l *Linter) complete(doc *manifest.Document) {
 	}
 }
 
+// Len returns how many objects are judged.
+func (l *Linter) Len() int { return len(l.checked) }
+
 // A Report is what was found in the documents.
 type Report struct {
 	// Findings are in the order of files, lines, columns and rules.
@@ -89,8 +94,12 @@ type Report struct {
 	Files, Objects, Skipped int
 	// Documents are those of the objects that were judged, as they were added.
 	Documents []*manifest.Document
+	// Unreadable is what kept the caller from reading some input; formats name it.
+	Unreadable []error
 	// Panics are failures of rules or mutators: the report is incomplete.
 	Panics []*analysis.PanicError
+
+	compared bool // with a baseline
 }
 
 // A Finding is one with its place.
@@ -98,6 +107,16 @@ type Finding struct {
 	analysis.Finding
 	manifest.Position
 	Document *manifest.Document
+	// Baselined says that a baseline has it; see [Report.Accept].
+	Baselined bool
+}
+
+// action is what follows from the finding: from one that is in a baseline nothing.
+func (f *Finding) action() policy.Action {
+	if f.Baselined {
+		return policy.Audit
+	}
+	return f.Verdict.Action
 }
 
 // NotEvaluated is what could not be told, with its document.
@@ -120,6 +139,9 @@ func (l *Linter) Report() *Report {
 	for i, doc := range l.checked {
 		if !failed[doc] {
 			l.judge(doc, r)
+		}
+		if l.opts.Judged != nil {
+			l.opts.Judged()
 		}
 		if i+1 == len(l.checked) || !doc.SharesText(l.checked[i+1]) {
 			doc.Forget()
@@ -160,11 +182,11 @@ func (l *Linter) judge(doc *manifest.Document, r *Report) {
 }
 
 // Count returns how many findings lead to the action. Exempted ones are not
-// counted among the audited.
+// counted among the audited, and those of a baseline nowhere.
 func (r *Report) Count(action policy.Action) int {
 	n := 0
 	for i := range r.Findings {
-		if r.Findings[i].Verdict.Action == action && r.Findings[i].Verdict.Exemption == "" {
+		if f := &r.Findings[i]; f.Verdict.Action == action && f.Verdict.Exemption == "" && !f.Baselined {
 			n++
 		}
 	}
@@ -176,6 +198,17 @@ func (r *Report) Exempted() int {
 	n := 0
 	for i := range r.Findings {
 		if r.Findings[i].Verdict.Exemption != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// Baselined returns how many findings a baseline has.
+func (r *Report) Baselined() int {
+	n := 0
+	for i := range r.Findings {
+		if r.Findings[i].Baselined {
 			n++
 		}
 	}
