@@ -45,6 +45,13 @@ func (f *commonFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.config, "config", "", "Configuration `file`: facts about the mesh")
 	flags.StringArrayVar(&f.policies, "policy", nil, "file or folder of EgressPolicies, EgressExemptions and Namespaces (repeatable)")
 	flags.StringVarP(&f.namespace, "namespace", "n", "default", "`namespace` of documents that name none")
+	completeNamespaces(cmd, func() *policySource {
+		s := &policySource{files: f.policies}
+		if flags.Lookup("kubeconfig") != nil {
+			s.cluster = clusterFlags{kubeconfig: flags.Lookup("kubeconfig").Value.String(), context: flags.Lookup("kube-context").Value.String()}
+		}
+		return s
+	})
 	flags.StringVar(&f.at, "at", "", "judge as at this `time`, such as 2027-01-01T00:00:00Z; now without it")
 }
 

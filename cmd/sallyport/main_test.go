@@ -3,10 +3,8 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"flag"
-	"os"
 	"os/exec"
 	"strconv"
 	"testing"
@@ -17,8 +15,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the expected output in the scripts")
 
 func TestMain(m *testing.M) {
-	command := func() { os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
-	testscript.Main(m, map[string]func(){"sallyport": command, "kubectl-sallyport": command})
+	testscript.Main(m, map[string]func(){"sallyport": main, "kubectl-sallyport": main})
 }
 
 // TestScripts runs one behaviour of the command line a script.

@@ -103,6 +103,9 @@ func (d *Document) position(key, value *yaml.Node) Position {
 		node = key
 	}
 	p := Position{Line: d.line + clampLine(d.text, node.Line), Column: max(node.Column, 1), Width: 1}
+	if node.Kind == yaml.AliasNode {
+		p.Width = len("*" + node.Value)
+	}
 	if node.Kind == yaml.ScalarNode && node.Style&(yaml.LiteralStyle|yaml.FoldedStyle) == 0 {
 		p.Width = max(len(node.Value), 1)
 		if node.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) != 0 {
