@@ -85,7 +85,7 @@ func listAll(paths []string, fail func(error)) (files []string, size int64) {
 
 // separate returns the errors that [errors.Join] has joined.
 func separate(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // of this very error
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		return joined.Unwrap()
 	}
 	if err == nil {

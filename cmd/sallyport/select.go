@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -36,7 +37,7 @@ func (f *selectFlags) suite() (*analysis.Suite, error) {
 		return len(f.only) > 0 && !matchesAny(f.only, r.Name) || matchesAny(f.skip, r.Name)
 	})
 	if len(chosen) == 0 {
-		return nil, usageError(fmt.Errorf("--only and --skip leave no rule"))
+		return nil, usageError(errors.New("--only and --skip leave no rule"))
 	}
 	suite, err := analysis.NewSuite(chosen...)
 	if err != nil {
