@@ -9,13 +9,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
-
-	"github.com/sallyport-dev/sallyport/rules/manifest"
 	"github.com/sallyport-dev/sallyport/rules/policy"
 )
 
@@ -61,9 +57,15 @@ func listFiles(path string) ([]string, error) {
 // files are links to.
 func isKubeletFolder(name string) bool { return strings.HasPrefix(name, "..") && len(name) > 2 }
 
-// listAll returns the files of all paths, each once, and what they have in bytes as far
-// as that is known.
-func listAll(paths []string, fail func(error)) (files []string, size int64) {
+// A sizedFile is a file and how many bytes it has; 0 if that is not known, as of a pipe.
+type sizedFile struct {
+	path string
+	size int64
+}
+
+// listAll returns the files of all paths, each once.
+func listAll(paths []string, fail func(error)) []sizedFile {
+	var files []sizedFile
 	seen := map[string]bool{}
 	for _, path := range paths {
 		listed, err := listFiles(path)
@@ -71,16 +73,19 @@ func listAll(paths []string, fail func(error)) (files []string, size int64) {
 			fail(err)
 		}
 		for _, file := range listed {
-			if name := filepath.Clean(file); !seen[name] {
-				seen[name] = true
-				files = append(files, file)
+			name := filepath.Clean(file)
+			if seen[name] {
+				continue
 			}
+			seen[name] = true
+			f := sizedFile{path: file}
 			if info, err := os.Stat(file); err == nil {
-				size += info.Size()
+				f.size = info.Size()
 			}
+			files = append(files, f)
 		}
 	}
-	return files, size
+	return files
 }
 
 // separate returns the errors that [errors.Join] has joined.
@@ -92,101 +97,6 @@ func separate(err error) []error {
 		return nil
 	}
 	return []error{err}
-}
-
-// readDocuments gives every document of the paths to add, in their order, and
-// everything that cannot be read to fail, and goes on. Files are read on all cores.
-func readDocuments(paths []string, stdin io.Reader, add func(*manifest.Document), fail func(error)) {
-	r := &documentReader{stdin: stdin, progress: new(progress)}
-	r.read(paths, add, fail)
-}
-
-// A documentReader reads files, and says how far it is.
-type documentReader struct {
-	stdin    io.Reader
-	progress *progress
-}
-
-func (r *documentReader) read(paths []string, add func(*manifest.Document), fail func(error)) {
-	files, size := listAll(paths, fail)
-	r.progress.begin("reading", size)
-	for batch := range slices.Chunk(files, filesAhead) {
-		for _, content := range r.readFiles(batch) {
-			content.give(add, fail)
-		}
-	}
-}
-
-// filesAhead bounds how many files are read before their documents are looked at.
-const filesAhead = 64
-
-// A fileContent is what is in a file, in its order.
-type fileContent []documentOrError
-
-type documentOrError struct {
-	doc *manifest.Document
-	err error
-}
-
-func (c fileContent) give(add func(*manifest.Document), fail func(error)) {
-	for _, entry := range c {
-		if entry.err != nil {
-			fail(entry.err)
-		} else {
-			add(entry.doc)
-		}
-	}
-}
-
-func (r *documentReader) readFiles(files []string) []fileContent {
-	contents := make([]fileContent, len(files))
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i, file := range files {
-		group.Go(func() error {
-			contents[i] = r.readFile(file)
-			return nil
-		})
-	}
-	_ = group.Wait() // errors are among the contents
-	return contents
-}
-
-func (r *documentReader) readFile(file string) (content fileContent) {
-	reader := r.stdin
-	if file != stdinName {
-		f, err := os.Open(file)
-		if err != nil {
-			return fileContent{{err: err}}
-		}
-		defer f.Close()
-		reader = f
-	}
-	eachDocument(displayName(file), r.progress.reader(reader),
-		func(doc *manifest.Document) { content = append(content, documentOrError{doc: doc}) },
-		func(err error) { content = append(content, documentOrError{err: err}) })
-	return content
-}
-
-// displayName is what messages call a file.
-func displayName(file string) string {
-	if file == stdinName {
-		return "<stdin>"
-	}
-	return file
-}
-
-func eachDocument(name string, r io.Reader, add func(*manifest.Document), fail func(error)) {
-	for doc, err := range manifest.Documents(name, r) {
-		if err != nil {
-			fail(err)
-			continue
-		}
-		for _, problem := range doc.Problems {
-			fail(problem)
-		}
-		add(doc)
-	}
 }
 
 // readPolicies reads the files of --policy and returns the effective policy of

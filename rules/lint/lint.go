@@ -60,8 +60,10 @@ func (l *Linter) AddContext(doc *manifest.Document) {
 	}
 }
 
-// Add adds a document that is judged, and is part of the mesh too.
+// Add adds a document that is judged, and is part of the mesh too. It keeps it, without
+// its Raw, which nothing needs any more.
 func (l *Linter) Add(doc *manifest.Document) {
+	doc.Raw = nil
 	l.files[doc.File] = true
 	l.AddContext(doc)
 	if doc.Object != nil {
