@@ -67,11 +67,18 @@ func (f *baselineFlags) apply(report *lint.Report, known *lint.Baseline, diagnos
 	gone := report.Accept(known)
 	switch {
 	case f.write:
-		fmt.Fprintf(diagnostics, "%s: %d findings are known from now on\n", f.file, report.Baselined())
+		fmt.Fprintf(diagnostics, "%s: %s known from now on\n", f.file, findings(report.Baselined()))
 	case gone > 0:
-		fmt.Fprintf(diagnostics, "%s: %d findings are not there any more; --write-baseline takes them out, so that they cannot come back\n", f.file, gone)
+		fmt.Fprintf(diagnostics, "%s: gone since it was written: %s; write it again, so that they cannot come back\n", f.file, findings(gone))
 	}
 	return nil
+}
+
+func findings(n int) string {
+	if n == 1 {
+		return "1 finding"
+	}
+	return fmt.Sprintf("%d findings", n)
 }
 
 func writeBaseline(path string, baseline *lint.Baseline) error {

@@ -82,8 +82,8 @@ func ParseBaseline(data []byte) (*Baseline, error) {
 func (b *Baseline) Write(w io.Writer) error { return writeJSON(w, b) }
 
 // Accept marks the findings that the baseline has, the first of those that share a
-// fingerprint. It returns how many of the baseline's are not among the findings any
-// more.
+// fingerprint. It returns how many findings of the baseline the judged objects do not
+// have any more; it may be about others too.
 func (r *Report) Accept(b *Baseline) (gone int) {
 	left := map[string]int{}
 	for _, f := range b.Findings {
@@ -96,8 +96,15 @@ func (r *Report) Accept(b *Baseline) (gone int) {
 			f.Baselined = true
 		}
 	}
-	for _, n := range left {
-		gone += max(n, 0)
+	judged := map[string]bool{}
+	for _, doc := range r.Documents {
+		judged[objectName(doc)] = true
+	}
+	for _, f := range b.Findings {
+		if judged[f.Object] {
+			gone += max(left[f.Fingerprint], 0)
+			left[f.Fingerprint] = 0
+		}
 	}
 	r.compared = true
 	return gone
