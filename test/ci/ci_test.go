@@ -6,12 +6,14 @@ package ci
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -87,9 +89,9 @@ func write(t *testing.T, file, text string) {
 func (w *workspace) run(t *testing.T, script string, env ...string) (output string, code int) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script)
-	cmd.Dir, cmd.Env = w.dir, append(w.env, env...)
+	cmd.Dir, cmd.Env = w.dir, slices.Concat(w.env, env)
 	out, err := cmd.CombinedOutput()
-	if _, ok := err.(*exec.ExitError); !ok {
+	if _, ok := errors.AsType[*exec.ExitError](err); !ok {
 		require.NoError(t, err)
 	}
 	return string(out), cmd.ProcessState.ExitCode()
