@@ -67,7 +67,7 @@ sallyport.`,
 	f.baseline.add(cmd)
 	flags := cmd.Flags()
 	flags.StringArrayVarP(&f.outputs, "output", "o", []string{"text"}, "`format` "+formatNames()+", or format=FILE (repeatable)")
-	flags.StringVar(&f.failOn, "fail-on", "deny", "what exit code 1 is for: deny, or warn as well")
+	flags.StringVar(&f.failOn, "fail-on", "deny", "what exit code 1 is for: `deny`, or warn as well")
 	flags.BoolVar(&f.noMutate, "no-mutate", false, "check the text as written, without what admission would fill in")
 	flags.BoolVar(&f.cluster, "cluster", false, "check what is in the cluster, or paths against it")
 	f.access.add(flags)

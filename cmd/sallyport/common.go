@@ -43,7 +43,7 @@ type commonFlags struct {
 func (f *commonFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.config, "config", "", "Configuration `file`: facts about the mesh")
-	flags.StringArrayVar(&f.policies, "policy", nil, "file or folder of EgressPolicies, EgressExemptions and Namespaces (repeatable)")
+	flags.StringArrayVar(&f.policies, "policy", nil, "`path` of EgressPolicies, EgressExemptions and Namespaces, a file or folder (repeatable)")
 	flags.StringVarP(&f.namespace, "namespace", "n", "default", "`namespace` of documents that name none")
 	completeNamespaces(cmd, func() *policySource {
 		s := &policySource{files: f.policies}
@@ -63,7 +63,7 @@ type meshFlags struct {
 
 func (f *meshFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringArrayVar(&f.context, "context", nil, "file or folder of objects that are only part of the mesh (repeatable)")
+	flags.StringArrayVar(&f.context, "context", nil, "`path` of objects that are only part of the mesh, a file or folder (repeatable)")
 	flags.BoolVar(&f.complete, "complete", false, "the files are the whole mesh: what is not in them does not exist")
 }
 

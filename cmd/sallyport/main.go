@@ -44,14 +44,14 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
 	}
 	exit, ok := errors.AsType[*exitError](err)
 	if !ok {
 		// What cobra itself reports is wrong usage.
-		exit = &exitError{code: exitUsage, err: err}
+		exit = &exitError{code: exitUsage, err: fmt.Errorf("%w\nRun '%s --help' for usage", err, cmd.CommandPath())}
 	}
 	if exit.err != nil {
 		fmt.Fprintln(stderr, "Error:", exit.err)

@@ -39,7 +39,12 @@ does. They come from files, whose Namespace documents have the labels that
 policies select by, or else from the cluster.`,
 		Example: `  sallyport policy effective payments --policy policies/
   sallyport policy effective payments --kubeconfig ~/.kube/config`,
-		Args: cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("name one namespace, not %d", len(args))
+			}
+			return nil
+		},
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			if len(args) > 0 {
 				return nil, cobra.ShellCompDirectiveNoFileComp
@@ -68,7 +73,7 @@ policies select by, or else from the cluster.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringArrayVar(&f.policies, "policy", nil, "file or folder of EgressPolicies, EgressExemptions and Namespaces (repeatable)")
+	flags.StringArrayVar(&f.policies, "policy", nil, "`path` of EgressPolicies, EgressExemptions and Namespaces, a file or folder (repeatable)")
 	f.cluster.add(flags)
 	flags.StringVarP(&f.format, "output", "o", "text", "`format`: text or json")
 	complete(cmd, "output", "text", "json")
