@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package fire tests what callers get while servers start, stop, die and hang.
 package fire
 
 import (
+	"context"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -19,13 +21,13 @@ type balancer struct {
 	endpoints []string
 }
 
-func newBalancer() (*balancer, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+func newBalancer(ctx context.Context) (*balancer, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	b := &balancer{listener: listener}
-	go b.accept()
+	go b.accept(ctx)
 	return b, nil
 }
 
@@ -47,28 +49,28 @@ func (b *balancer) pick() string {
 	if len(b.endpoints) == 0 {
 		return ""
 	}
-	return b.endpoints[rand.IntN(len(b.endpoints))] //nolint:gosec // any will do
+	return b.endpoints[rand.IntN(len(b.endpoints))]
 }
 
-func (b *balancer) accept() {
+func (b *balancer) accept(ctx context.Context) {
 	for {
 		conn, err := b.listener.Accept()
 		if err != nil {
 			return // closed
 		}
-		go b.forward(conn)
+		go b.forward(ctx, conn)
 	}
 }
 
 // forward connects both sides until one ends. Without an endpoint that accepts the
 // caller is refused.
-func (b *balancer) forward(caller net.Conn) {
+func (b *balancer) forward(ctx context.Context, caller net.Conn) {
 	defer caller.Close()
 	endpoint := b.pick()
 	if endpoint == "" {
 		return
 	}
-	server, err := net.Dial("tcp", endpoint)
+	server, err := new(net.Dialer).DialContext(ctx, "tcp", endpoint)
 	if err != nil {
 		return
 	}

@@ -47,7 +47,7 @@ func run(m *testing.M) int {
 	if err := sallyport.CreateNamespace(ctx, controlPlane.Config); err != nil {
 		return fail(err)
 	}
-	if servers, err = newFleet(controlPlane); err != nil {
+	if servers, err = newFleet(ctx, controlPlane); err != nil {
 		return fail(err)
 	}
 	defer func() { _ = servers.stopAll() }()
@@ -80,14 +80,15 @@ func TestStart(t *testing.T) {
 	begun := time.Now()
 	shots := underFire(t, func(ctx context.Context) {
 		for range replicas {
-			_, err := servers.start(ctx)
-			require.NoError(t, err)
+			require.NoError(t, servers.start(ctx))
 		}
 		require.NoError(t, servers.waitForReady(ctx, replicas))
 		ready = time.Now()
 	})
 	require.NotEmpty(t, withVerdict(shots, failed), "nobody was there")
-	late := only(shots, func(s shot) bool { return s.at > ready.Sub(begun)+time.Second && s.verdict != allowed && s.verdict != denied })
+	late := only(shots, func(s shot) bool {
+		return s.at > ready.Sub(begun)+time.Second && s.verdict != allowed && s.verdict != denied
+	})
 	require.Empty(t, late)
 	t.Logf("ready after %v", ready.Sub(begun).Round(time.Millisecond))
 }
@@ -96,8 +97,7 @@ func TestStart(t *testing.T) {
 func TestRollingRestart(t *testing.T) {
 	shots := underFire(t, func(ctx context.Context) {
 		for range replicas {
-			_, err := servers.start(ctx)
-			require.NoError(t, err)
+			require.NoError(t, servers.start(ctx))
 			require.NoError(t, servers.waitForReady(ctx, replicas+1))
 			require.NoError(t, servers.stop(servers.pods[0]))
 			require.NoError(t, servers.waitForReady(ctx, replicas))
@@ -116,8 +116,7 @@ func TestKill(t *testing.T) {
 		require.NoError(t, servers.waitForReady(ctx, replicas-1))
 		servers.forget(victim)
 		require.NoError(t, sleep(ctx, time.Second))
-		_, err := servers.start(ctx)
-		require.NoError(t, err)
+		require.NoError(t, servers.start(ctx))
 		require.NoError(t, servers.waitForReady(ctx, replicas))
 	})
 	requireRecovery(t, shots, probeEvery+probeTimeout+propagation+time.Second)

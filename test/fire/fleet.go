@@ -33,7 +33,6 @@ type fleet struct {
 	mu      sync.Mutex
 	pods    []*pod
 	started int
-	changed time.Time // of the ready ones
 	ready   []string
 }
 
@@ -47,8 +46,8 @@ type pod struct {
 
 func (p *pod) address() string { return strings.Replace(p.URL, "https://localhost", "127.0.0.1", 1) }
 
-func newFleet(c *cluster.Cluster, args ...string) (*fleet, error) {
-	b, err := newBalancer()
+func newFleet(ctx context.Context, c *cluster.Cluster, args ...string) (*fleet, error) {
+	b, err := newBalancer(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -56,20 +55,19 @@ func newFleet(c *cluster.Cluster, args ...string) (*fleet, error) {
 }
 
 // start adds a server, which gets calls when it is ready.
-func (f *fleet) start(ctx context.Context) (*pod, error) {
+func (f *fleet) start(ctx context.Context) error {
 	f.mu.Lock()
 	f.started++
 	name := fmt.Sprintf("replica-%d", f.started)
 	f.mu.Unlock()
 	server, err := sallyport.Run(ctx, f.cluster, name, sallyport.Options{Args: f.args})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	p := &pod{Server: server, name: name}
 	f.mu.Lock()
-	f.pods = append(f.pods, p)
+	f.pods = append(f.pods, &pod{Server: server, name: name})
 	f.mu.Unlock()
-	return p, nil
+	return nil
 }
 
 // stop ends a server as Kubernetes does: endpoints forget it while it drains.
