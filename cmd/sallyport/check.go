@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sallyport-dev/sallyport/rules"
+	"github.com/sallyport-dev/sallyport/rules/analysis"
 	"github.com/sallyport-dev/sallyport/rules/lint"
 	"github.com/sallyport-dev/sallyport/rules/policy"
 )
@@ -66,7 +67,7 @@ sallyport.`,
 	f.rules.add(cmd)
 	f.baseline.add(cmd)
 	flags := cmd.Flags()
-	flags.StringArrayVarP(&f.outputs, "output", "o", []string{"text"}, "`format` "+formatNames()+", or format=FILE (repeatable)")
+	flags.StringArrayVarP(&f.outputs, "output", "o", []string{"text"}, "`format` "+enumeration(formats)+", or format=FILE (repeatable)")
 	flags.StringVar(&f.failOn, "fail-on", "deny", "what exit code 1 is for: `deny`, or warn as well")
 	flags.BoolVar(&f.noMutate, "no-mutate", false, "check the text as written, without what admission would fill in")
 	flags.BoolVar(&f.cluster, "cluster", false, "check what is in the cluster, or paths against it")
@@ -80,7 +81,7 @@ func check(cmd *cobra.Command, f *checkFlags, paths []string) error {
 	if f.failOn != "deny" && f.failOn != "warn" {
 		return usageError(fmt.Errorf("--fail-on %q: want deny or warn", f.failOn))
 	}
-	outputs, err := parseOutputs(f.outputs)
+	outputs, err := parseOutputs(f.outputs, formats)
 	if err != nil {
 		return usageError(err)
 	}
@@ -101,7 +102,8 @@ func check(cmd *cobra.Command, f *checkFlags, paths []string) error {
 		return err
 	}
 	for _, o := range outputs {
-		if err := o.write(cmd.OutOrStdout(), report, f.failAction()); err != nil {
+		err := o.to(cmd.OutOrStdout(), func(w io.Writer) error { return writeReport(w, o.format, report, f.failAction()) })
+		if err != nil {
 			return usageError(fmt.Errorf("write %s: %w", o.format, err))
 		}
 	}
@@ -155,12 +157,15 @@ func (f *checkFlags) failAction() policy.Action {
 	return policy.Deny
 }
 
+func panicError(p *analysis.PanicError) error {
+	return &exitError{code: exitInternal, err: fmt.Errorf("%w\n%s", p, p.Stack)}
+}
+
 // verdict turns a report into the exit code.
 func verdict(f *checkFlags, report *lint.Report) error {
 	switch {
 	case len(report.Panics) > 0:
-		p := report.Panics[0]
-		return &exitError{code: exitInternal, err: fmt.Errorf("%w\n%s", p, p.Stack)}
+		return panicError(report.Panics[0])
 	case len(report.Unreadable) > 0:
 		return &exitError{code: exitUnreadable, err: errors.New("some input could not be read, see above; the rest was checked")}
 	case report.Count(policy.Deny) > 0, f.failOn == "warn" && report.Count(policy.Warn) > 0:

@@ -62,9 +62,12 @@ type meshFlags struct {
 }
 
 func (f *meshFlags) add(cmd *cobra.Command) {
-	flags := cmd.Flags()
-	flags.StringArrayVar(&f.context, "context", nil, "`path` of objects that are only part of the mesh, a file or folder (repeatable)")
-	flags.BoolVar(&f.complete, "complete", false, "the files are the whole mesh: what is not in them does not exist")
+	addContext(cmd, &f.context)
+	cmd.Flags().BoolVar(&f.complete, "complete", false, "the files are the whole mesh: what is not in them does not exist")
+}
+
+func addContext(cmd *cobra.Command, paths *[]string) {
+	cmd.Flags().StringArrayVar(paths, "context", nil, "`path` of objects that are only part of the mesh, a file or folder (repeatable)")
 }
 
 func (f *commonFlags) lintOptions(stdin io.Reader) (*lint.Options, error) {

@@ -73,7 +73,7 @@ what people forget. The same rules run at admission and over files.`,
 		// kubectl runs kubectl-NAME as "kubectl NAME".
 		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl sallyport"}
 	}
-	root.AddCommand(newServe(), newCheck(), newFix(), newExplain(), newRules(), newPolicy(), newVersion())
+	root.AddCommand(newServe(), newCheck(), newFix(), newTest(), newExplain(), newRules(), newPolicy(), newVersion())
 	return root
 }
 

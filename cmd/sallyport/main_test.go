@@ -6,10 +6,12 @@ import (
 	"errors"
 	"flag"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/stretchr/testify/require"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected output in the scripts")
@@ -20,7 +22,13 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs one behaviour of the command line a script.
 func TestScripts(t *testing.T) {
+	samples, err := filepath.Abs("../../deploy/samples")
+	require.NoError(t, err)
 	testscript.Run(t, testscript.Params{
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("SAMPLES", samples)
+			return nil
+		},
 		Dir:                 "testdata",
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,

@@ -19,21 +19,22 @@ import (
 // formats are those that a report can be written in.
 var formats = []string{"text", "json", "sarif", "junit", "github"}
 
-func formatNames() string {
-	last := len(formats) - 1
-	return strings.Join(formats[:last], ", ") + " or " + formats[last]
+// enumeration lists values as a sentence does.
+func enumeration(values []string) string {
+	last := len(values) - 1
+	return strings.Join(values[:last], ", ") + " or " + values[last]
 }
 
 // An output is a format and where it goes; an empty file is standard output.
 type output struct{ format, file string }
 
-func parseOutputs(values []string) ([]output, error) {
+func parseOutputs(values, formats []string) ([]output, error) {
 	var outputs []output
 	toStdout := 0
 	for _, v := range values {
 		format, file, _ := strings.Cut(v, "=")
 		if !slices.Contains(formats, format) {
-			return nil, fmt.Errorf("--output %q: want %s, or one of them with =FILE", v, formatNames())
+			return nil, fmt.Errorf("--output %q: want %s, or one of them with =FILE", v, enumeration(formats))
 		}
 		if file == "" {
 			toStdout++
@@ -46,17 +47,21 @@ func parseOutputs(values []string) ([]output, error) {
 	return outputs, nil
 }
 
-func (o *output) write(stdout io.Writer, report *lint.Report, failOn policy.Action) (err error) {
-	w := stdout
-	if o.file != "" {
-		file, err := os.Create(o.file)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, file.Close()) }()
-		w = file
+// to opens where the output goes, and has it written.
+func (o *output) to(stdout io.Writer, write func(io.Writer) error) (err error) {
+	if o.file == "" {
+		return write(stdout)
 	}
-	switch o.format {
+	file, err := os.Create(o.file)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	return write(file)
+}
+
+func writeReport(w io.Writer, format string, report *lint.Report, failOn policy.Action) error {
+	switch format {
 	case "json":
 		return report.WriteJSON(w)
 	case "sarif":

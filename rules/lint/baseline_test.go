@@ -94,5 +94,5 @@ func requireFormats(t *testing.T, name string, report *lint.Report) {
 	requireGolden(t, name+".github", github.Bytes())
 	requireGolden(t, name+".sarif", sarif.Bytes())
 	requireGolden(t, name+".json", json.Bytes())
-	requireGolden(t, name+".junit.xml", junit(t, report, policy.Warn))
+	requireGolden(t, name+".junit.xml", junitOf(t, report, policy.Warn))
 }

@@ -43,13 +43,14 @@ type Linter struct {
 	index   *mesh.Index
 	objects []*manifest.Document // all that were added
 	checked []*manifest.Document // those that rules are about
+	olds    map[*manifest.Document]analysis.Object
 	files   map[string]bool
 	skipped int
 }
 
 // New returns a linter without documents.
 func New(opts Options) *Linter {
-	return &Linter{opts: opts, index: mesh.New(opts.Config), files: map[string]bool{}}
+	return &Linter{opts: opts, index: mesh.New(opts.Config), olds: map[*manifest.Document]analysis.Object{}, files: map[string]bool{}}
 }
 
 // AddContext adds a document that is part of the mesh, but not judged itself.
@@ -74,6 +75,14 @@ func (l *Linter) Add(doc *manifest.Document) {
 		return
 	}
 	l.checked = append(l.checked, doc)
+}
+
+// AddUpdate adds a document that is judged as an update of an object: until then the
+// mesh has the old one.
+func (l *Linter) AddUpdate(old, doc *manifest.Document) {
+	l.Add(doc)
+	l.AddContext(old)
+	l.olds[doc] = old.Object
 }
 
 func (l *Linter) complete(doc *manifest.Document) {
@@ -163,7 +172,7 @@ func (l *Linter) setComplete() {
 
 func (l *Linter) input(doc *manifest.Document) analysis.Input {
 	return analysis.Input{
-		Object: doc.Object, Config: l.opts.Config, Mesh: l.index, Now: l.opts.Now,
+		Object: doc.Object, Old: l.olds[doc], Config: l.opts.Config, Mesh: l.index, Now: l.opts.Now,
 		Policy: l.opts.PolicyFor(doc.Object.GetNamespace()), Unknown: doc.Unknown,
 	}
 }
