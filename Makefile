@@ -45,6 +45,7 @@ bench: setup ## Measure rules and handlers, the latency through the real API ser
 .PHONY: lint
 lint: ## Run the linters.
 	$(call tool,lint) golangci-lint run
+	$(call tool,actions) actionlint deploy/ci/github/workflow.yml
 	cd test/dataplane && go tool -modfile=../tools/lint/go.mod golangci-lint run --config=../../.golangci.yaml
 	cd test/tools/sarif && go tool -modfile=../lint/go.mod golangci-lint run --config=../../../.golangci.yaml
 .PHONY: fmt

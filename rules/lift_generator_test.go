@@ -138,7 +138,7 @@ func (w *liftWorld) liftVS() *networkingv1.VirtualService {
 	if g.IntN(3) == 0 {
 		for range 1 + g.IntN(2) {
 			r := &networking.TLSRoute{Match: []*networking.TLSMatchAttributes{{SniHosts: []string{pick(g, vs.Spec.GetHosts()...)}, Port: pick[uint32](g, 0, 443)}}}
-			r.Route = []*networking.RouteDestination{{Destination: w.liftDest(0, 443)}}
+			r.Route = []*networking.RouteDestination{{Destination: w.liftDest(0, 443, 443, 8443, 3306)}}
 			if g.IntN(5) == 0 {
 				r.Match[0].Gateways = []string{pick(g, "mesh", "istio-egress/egress")}
 			}

@@ -147,10 +147,18 @@ func (builtinPolicy) For(string) *policy.Policy { return policy.Default() }
 // is ready. Run serves it over TLS.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	for path, review := range map[string]reviewFunc{ValidatePath: s.evaluator.validate, MutatePath: s.evaluator.mutate} {
-		mux.Handle(path, &reviewHandler{
-			review: s.whenReady(review), metrics: s.metrics, limiter: s.limiter, log: s.opts.Log,
+	closing := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if s.readiness.stopped.Load() {
+				w.Header().Set("Connection", "close")
+			}
+			next.ServeHTTP(w, r)
 		})
+	}
+	for path, review := range map[string]reviewFunc{ValidatePath: s.evaluator.validate, MutatePath: s.evaluator.mutate} {
+		mux.Handle(path, closing(&reviewHandler{
+			review: s.whenReady(review), metrics: s.metrics, limiter: s.limiter, log: s.opts.Log,
+		}))
 	}
 	return mux
 }
@@ -185,16 +193,17 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	group.Go(func() error {
 		<-ctx.Done()
-		return s.drain(context.WithoutCancel(ctx), reviews, servers)
+		return s.drain(context.WithoutCancel(ctx), servers)
 	})
 	return group.Wait()
 }
 
-// drain ends the servers without dropping a request: first it is not ready,
-// then callers have time to notice, then connections are closed when idle.
-func (s *Server) drain(ctx context.Context, reviews *http.Server, servers []*http.Server) error {
+// drain ends the servers without dropping a request: first it is not ready, then
+// callers have time to notice, and with each answer they are told to use another
+// connection. Idle connections are closed last: a caller could be about to use one,
+// and does not try again what it has begun to send.
+func (s *Server) drain(ctx context.Context, servers []*http.Server) error {
 	s.readiness.stop()
-	reviews.SetKeepAlivesEnabled(false)
 	time.Sleep(s.opts.DrainDelay)
 	ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
 	defer cancel()

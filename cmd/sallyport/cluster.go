@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -18,6 +19,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/sallyport-dev/sallyport/rules/analysis"
+	"github.com/sallyport-dev/sallyport/rules/lint"
 	"github.com/sallyport-dev/sallyport/rules/manifest"
 	"github.com/sallyport-dev/sallyport/rules/policy"
 	"github.com/sallyport-dev/sallyport/rules/policy/v1alpha1"
@@ -140,4 +142,35 @@ func pointers[T any](items []T) []*T {
 		out[i] = &items[i]
 	}
 	return out
+}
+
+// clusterLinter returns a linter that knows what is in the cluster. own says that
+// this is what it shall check.
+func clusterLinter(cmd *cobra.Command, f *checkFlags, opts *lint.Options, own bool, fail func(error)) (*lint.Linter, error) {
+	c, err := f.access.client()
+	if err != nil {
+		return nil, err
+	}
+	if len(f.common.policies) == 0 {
+		documents, err := clusterPolicies(cmd.Context(), c, "")
+		if err != nil {
+			return nil, &exitError{code: exitCluster, err: err}
+		}
+		if opts.PolicyFor, err = documents.Compile(); err != nil {
+			return nil, &exitError{code: exitCluster, err: err}
+		}
+	}
+	linter := lint.New(*opts)
+	one := cmd.Flags().Changed("namespace")
+	err = readCluster(cmd.Context(), c, func(doc *manifest.Document) {
+		if own && (!one || doc.Object.GetNamespace() == f.common.namespace) {
+			linter.Add(doc)
+		} else {
+			linter.AddContext(doc)
+		}
+	}, fail)
+	if err != nil {
+		return nil, &exitError{code: exitCluster, err: err}
+	}
+	return linter, nil
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -17,7 +18,12 @@ func newExplain() *cobra.Command {
 		Short:   "Explain rules and mutators",
 		Long:    "Print what the catalogue says of rules and mutators: why they are there, how\nthey decide, what to write instead, and tested examples.",
 		Example: "  sallyport explain serviceentry/wildcard-host\n  sallyport explain mutate/timeout",
-		Args:    cobra.MinimumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("name a rule or a mutator; 'sallyport rules' lists them")
+			}
+			return nil
+		},
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return rules.Names(), cobra.ShellCompDirectiveNoFileComp
 		},

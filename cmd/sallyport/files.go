@@ -9,12 +9,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
+	"strings"
 
-	"golang.org/x/sync/errgroup"
-
-	"github.com/sallyport-dev/sallyport/rules/manifest"
 	"github.com/sallyport-dev/sallyport/rules/policy"
 )
 
@@ -24,8 +21,9 @@ const stdinName = "-"
 var manifestSuffixes = []string{".yaml", ".yml", ".json"}
 
 // listFiles returns the files that a path stands for: itself, or if it is a
-// folder, the YAML and JSON files below it. Symbolic links in folders are not
-// followed, so that none leads in circles.
+// folder, the YAML and JSON files below it. Symbolic links in folders are followed to
+// files, but not to folders, so that none leads in circles. What cannot be read is an
+// error, and all else is returned with it.
 func listFiles(path string) ([]string, error) {
 	if path == stdinName {
 		return []string{path}, nil
@@ -38,101 +36,67 @@ func listFiles(path string) ([]string, error) {
 		return []string{path}, nil
 	}
 	var files []string
-	err = filepath.WalkDir(path, func(file string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.Type().IsRegular() && slices.Contains(manifestSuffixes, filepath.Ext(file)) {
-			files = append(files, file)
+	var errs []error
+	walked := filepath.WalkDir(path, func(file string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() && isKubeletFolder(entry.Name()) {
+			return filepath.SkipDir
 		}
-		return err
-	})
-	return files, err
-}
-
-// readDocuments gives every document of the paths to add, in their order, and
-// everything that cannot be read to fail, and goes on. Files are read on all cores.
-func readDocuments(paths []string, stdin io.Reader, add func(*manifest.Document), fail func(error)) {
-	for _, path := range paths {
-		files, err := listFiles(path)
-		if err != nil {
-			fail(err)
-		}
-		for batch := range slices.Chunk(files, filesAhead) {
-			for _, read := range readFiles(batch, stdin) {
-				read.give(add, fail)
+		if err == nil && slices.Contains(manifestSuffixes, filepath.Ext(file)) && !entry.IsDir() {
+			info, err = os.Stat(file)
+			if err == nil && info.Mode().IsRegular() {
+				files = append(files, file)
 			}
 		}
-	}
+		errs = append(errs, err)
+		return nil
+	})
+	return files, errors.Join(append(errs, walked)...)
 }
 
-// filesAhead bounds how many files are read before their documents are looked at.
-const filesAhead = 64
+// isKubeletFolder reports whether a folder is where the kubelet puts what a volume's
+// files are links to.
+func isKubeletFolder(name string) bool { return strings.HasPrefix(name, "..") && len(name) > 2 }
 
-// A fileContent is what is in a file, in its order.
-type fileContent []documentOrError
-
-type documentOrError struct {
-	doc *manifest.Document
-	err error
+// A sizedFile is a file and how many bytes it has; 0 if that is not known, as of a pipe.
+type sizedFile struct {
+	path string
+	size int64
 }
 
-func (c fileContent) give(add func(*manifest.Document), fail func(error)) {
-	for _, entry := range c {
-		if entry.err != nil {
-			fail(entry.err)
-		} else {
-			add(entry.doc)
-		}
-	}
-}
-
-func readFiles(files []string, stdin io.Reader) []fileContent {
-	contents := make([]fileContent, len(files))
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i, file := range files {
-		group.Go(func() error {
-			contents[i] = readFile(file, stdin)
-			return nil
-		})
-	}
-	_ = group.Wait() // errors are among the contents
-	return contents
-}
-
-func readFile(file string, stdin io.Reader) (content fileContent) {
-	reader := stdin
-	if file != stdinName {
-		f, err := os.Open(file)
-		if err != nil {
-			return fileContent{{err: err}}
-		}
-		defer f.Close()
-		reader = f
-	}
-	eachDocument(displayName(file), reader,
-		func(doc *manifest.Document) { content = append(content, documentOrError{doc: doc}) },
-		func(err error) { content = append(content, documentOrError{err: err}) })
-	return content
-}
-
-// displayName is what messages call a file.
-func displayName(file string) string {
-	if file == stdinName {
-		return "<stdin>"
-	}
-	return file
-}
-
-func eachDocument(name string, r io.Reader, add func(*manifest.Document), fail func(error)) {
-	for doc, err := range manifest.Documents(name, r) {
-		if err != nil {
+// listAll returns the files of all paths, each once.
+func listAll(paths []string, fail func(error)) []sizedFile {
+	var files []sizedFile
+	seen := map[string]bool{}
+	for _, path := range paths {
+		listed, err := listFiles(path)
+		for _, err := range separate(err) {
 			fail(err)
-			continue
 		}
-		for _, problem := range doc.Problems {
-			fail(problem)
+		for _, file := range listed {
+			name := filepath.Clean(file)
+			if seen[name] {
+				continue
+			}
+			seen[name] = true
+			f := sizedFile{path: file}
+			if info, err := os.Stat(file); err == nil {
+				f.size = info.Size()
+			}
+			files = append(files, f)
 		}
-		add(doc)
 	}
+	return files
+}
+
+// separate returns the errors that [errors.Join] has joined.
+func separate(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
 }
 
 // readPolicies reads the files of --policy and returns the effective policy of

@@ -68,13 +68,14 @@ func fix(cmd *cobra.Command, f *fixFlags, paths []string) error {
 	opts.Complete = f.mesh.complete
 	opts.Mutators = rules.Mutators
 	x := &fixer{flags: f, linter: lint.New(*opts), stdin: cmd.InOrStdin(), out: cmd.OutOrStdout(), diagnostics: cmd.ErrOrStderr()}
-	readDocuments(f.mesh.context, x.stdin, x.linter.AddContext, x.fail)
-	x.read(paths)
-	edits, err := x.linter.Fixes()
+	edits, err := untilDone(cmd.Context(), func() ([]manifest.Edit, error) { return x.edits(paths) })
 	if err != nil {
-		return &exitError{code: exitInternal, err: err}
+		return err
 	}
 	for _, file := range x.files {
+		if err := interrupted(cmd.Context()); err != nil {
+			return err
+		}
 		if err := x.fix(file, edits); err != nil {
 			return usageError(err)
 		}
@@ -109,6 +110,17 @@ type fixedFile struct {
 	text []byte
 	// unreadable is set if something in the file could not be read.
 	unreadable bool
+}
+
+// edits reads everything and returns what to change.
+func (x *fixer) edits(paths []string) ([]manifest.Edit, error) {
+	readDocuments(x.flags.mesh.context, x.stdin, x.linter.AddContext, x.fail)
+	x.read(paths)
+	edits, err := x.linter.Fixes()
+	if err != nil {
+		return nil, &exitError{code: exitInternal, err: err}
+	}
+	return edits, nil
 }
 
 func (x *fixer) fail(err error) {

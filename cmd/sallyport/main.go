@@ -26,6 +26,8 @@ const (
 	exitUnreadable = 3 // input that could not be read, or not be fixed
 	exitCluster    = 4 // the cluster did not answer or refused
 	exitInternal   = 5 // a fault of Sallyport
+
+	exitInterrupted = 128 + int(syscall.SIGINT)
 )
 
 func main() {
@@ -42,14 +44,14 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
 	}
 	exit, ok := errors.AsType[*exitError](err)
 	if !ok {
 		// What cobra itself reports is wrong usage.
-		exit = &exitError{code: exitUsage, err: err}
+		exit = &exitError{code: exitUsage, err: fmt.Errorf("%w\nRun '%s --help' for usage", err, cmd.CommandPath())}
 	}
 	if exit.err != nil {
 		fmt.Fprintln(stderr, "Error:", exit.err)
@@ -71,7 +73,7 @@ what people forget. The same rules run at admission and over files.`,
 		// kubectl runs kubectl-NAME as "kubectl NAME".
 		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl sallyport"}
 	}
-	root.AddCommand(newServe(), newCheck(), newFix(), newExplain(), newRules(), newPolicy(), newVersion())
+	root.AddCommand(newServe(), newCheck(), newFix(), newTest(), newExplain(), newRules(), newPolicy(), newVersion())
 	return root
 }
 

@@ -3,27 +3,32 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"flag"
-	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/stretchr/testify/require"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected output in the scripts")
 
 func TestMain(m *testing.M) {
-	command := func() { os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
-	testscript.Main(m, map[string]func(){"sallyport": command, "kubectl-sallyport": command})
+	testscript.Main(m, map[string]func(){"sallyport": main, "kubectl-sallyport": main})
 }
 
 // TestScripts runs one behaviour of the command line a script.
 func TestScripts(t *testing.T) {
+	samples, err := filepath.Abs("../../deploy/samples")
+	require.NoError(t, err)
 	testscript.Run(t, testscript.Params{
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("SAMPLES", samples)
+			return nil
+		},
 		Dir:                 "testdata",
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,

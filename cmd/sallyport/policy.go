@@ -3,7 +3,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -40,9 +39,20 @@ does. They come from files, whose Namespace documents have the labels that
 policies select by, or else from the cluster.`,
 		Example: `  sallyport policy effective payments --policy policies/
   sallyport policy effective payments --kubeconfig ~/.kube/config`,
-		Args: cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("name one namespace, not %d", len(args))
+			}
+			return nil
+		},
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return f.source().namespaces(cmd.Context())
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			documents, err := f.documents(cmd.Context(), cmd.InOrStdin(), args[0])
+			documents, err := f.source().documents(cmd.Context(), cmd.InOrStdin(), args[0])
 			if err != nil {
 				return err
 			}
@@ -63,7 +73,7 @@ policies select by, or else from the cluster.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringArrayVar(&f.policies, "policy", nil, "file or folder of EgressPolicies, EgressExemptions and Namespaces (repeatable)")
+	flags.StringArrayVar(&f.policies, "policy", nil, "`path` of EgressPolicies, EgressExemptions and Namespaces, a file or folder (repeatable)")
 	f.cluster.add(flags)
 	flags.StringVarP(&f.format, "output", "o", "text", "`format`: text or json")
 	complete(cmd, "output", "text", "json")
@@ -91,22 +101,6 @@ func writeValues(w io.Writer, values []policy.Value) error {
 	return table.Flush()
 }
 
-// documents reads the policies of files, or of the cluster if there are none.
-func (f *effectiveFlags) documents(ctx context.Context, stdin io.Reader, namespace string) (*policy.Documents, error) {
-	if len(f.policies) > 0 {
-		documents, err := readPolicyDocuments(f.policies, stdin)
-		if err != nil {
-			return nil, usageError(err)
-		}
-		return documents, nil
-	}
-	c, err := f.cluster.client()
-	if err != nil {
-		return nil, err
-	}
-	documents, err := clusterPolicies(ctx, c, namespace)
-	if err != nil {
-		return nil, &exitError{code: exitCluster, err: err}
-	}
-	return documents, nil
+func (f *effectiveFlags) source() *policySource {
+	return &policySource{files: f.policies, cluster: f.cluster}
 }

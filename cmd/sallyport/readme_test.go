@@ -13,12 +13,12 @@ import (
 	"github.com/sallyport-dev/sallyport/test/cluster"
 )
 
-// TestReadme: what the README shows of "sallyport check" is what it says.
+// TestReadme: what the README shows of commands with bin/sallyport is what it says.
 func TestReadme(t *testing.T) {
 	t.Chdir(cluster.Root())
 	data, err := os.ReadFile(filepath.Join(cluster.Root(), "README.md"))
 	require.NoError(t, err)
-	const prompt = "$ bin/sallyport check "
+	const prompt = "$ bin/sallyport "
 	found := 0
 	for rest := string(data); ; {
 		_, after, ok := strings.Cut(rest, prompt)
@@ -30,7 +30,7 @@ func TestReadme(t *testing.T) {
 		want, after, _ := strings.Cut(after, "```\n")
 		rest = after
 		var stdout, stderr strings.Builder
-		run(t.Context(), append([]string{"check"}, strings.Fields(arguments)...), strings.NewReader(""), &stdout, &stderr)
+		run(t.Context(), strings.Fields(arguments), strings.NewReader(""), &stdout, &stderr)
 		require.Empty(t, stderr.String())
 		require.Equal(t, want, stdout.String())
 	}

@@ -54,7 +54,7 @@ func (l *Linter) mutate() iter.Seq[mutation] {
 					continue
 				}
 				injections, failure := analysis.Mutate(l.opts.Mutators, l.input(doc))
-				if failure == nil && len(injections) > 0 {
+				if failure == nil && len(injections) > 0 && l.olds[doc] == nil {
 					l.index.Set(doc.Object)
 				}
 				if !yield(mutation{doc, injections, failure}) {

@@ -14,18 +14,32 @@ import (
 )
 
 // WriteGitHub writes the report as workflow commands, of which GitHub makes
-// annotations: errors of what is denied, warnings, and notices of all else. What
-// was not evaluated comes last and as one, since GitHub shows ten of a sort for a step.
+// annotations: errors of what cannot be read or
+// is denied, warnings, and notices of all else
+// but what is in a baseline. What was not evaluated comes last and as one, since GitHub shows ten of a sort for a step.
 func (r *Report) WriteGitHub(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	for _, p := range r.Panics {
 		workflowCommand(out, "error", "title="+escapeProperty.Replace(p.Name), p.Error())
 	}
+	for _, f := range r.faultyInputs() {
+		place := "title=cannot be read"
+		if f.file != "" {
+			place = "file=" + escapeProperty.Replace(cleanPath(f.file)) + "," + place
+		}
+		if f.line > 0 {
+			place += fmt.Sprintf(",line=%d,col=%d", f.line, f.column)
+		}
+		workflowCommand(out, "error", place, f.message)
+	}
 	for i := range r.Findings {
 		f := &r.Findings[i]
+		if f.Baselined {
+			continue
+		}
 		place := fmt.Sprintf("file=%s,line=%d,col=%d,endColumn=%d,title=%s",
 			escapeProperty.Replace(cleanPath(f.Document.File)), f.Line, f.Column, f.endColumn(), f.Rule.Name)
-		workflowCommand(out, annotation(f.Verdict.Action), place, f.message()+remark(f.Verdict))
+		workflowCommand(out, annotation(f.action()), place, f.message()+f.remark())
 	}
 	var unknown []string
 	for _, g := range r.gaps() {

@@ -12,6 +12,8 @@ import (
 	"github.com/sallyport-dev/sallyport/rules/policy"
 )
 
+const resultVersion = "cli.sallyport.dev/v1alpha1"
+
 // CheckResult is a report in the format of "-o json". Fields are added to it,
 // never renamed or removed.
 type CheckResult struct {
@@ -20,6 +22,18 @@ type CheckResult struct {
 	Findings     []ResultFinding      `json:"findings"`
 	NotEvaluated []ResultNotEvaluated `json:"notEvaluated"`
 	Summary      Summary              `json:"summary"`
+	// Unreadable is input that could not be read, so that the findings in it are
+	// not known.
+	Unreadable []ResultUnreadable `json:"unreadable,omitempty"`
+}
+
+// ResultUnreadable is input that could not be read. File is empty if the message has
+// it, and Line is 0 if it is about all of a file.
+type ResultUnreadable struct {
+	File    string `json:"file"`
+	Line    int    `json:"line"`
+	Column  int    `json:"column"`
+	Message string `json:"message"`
 }
 
 // ResultFinding is a finding in a [CheckResult].
@@ -37,6 +51,8 @@ type ResultFinding struct {
 	Exemption string        `json:"exemption"`
 	// EnforceFrom is when a finding that warns now will deny.
 	EnforceFrom *time.Time `json:"enforceFrom,omitempty"`
+	// Baselined says that the finding is in the baseline, and is not counted.
+	Baselined bool `json:"baselined,omitempty"`
 }
 
 // ResultNotEvaluated says that a rule could not tell about an object.
@@ -64,17 +80,19 @@ type Summary struct {
 	Exempted int `json:"exempted"`
 	// Skipped are documents of kinds that no rule is about.
 	Skipped int `json:"skipped"`
+	// Baselined are findings that the baseline has; nothing else counts them.
+	Baselined int `json:"baselined,omitempty"`
 }
 
 // Result returns the report in the format of "-o json".
 func (r *Report) Result() *CheckResult {
 	out := &CheckResult{
-		APIVersion:   "cli.sallyport.dev/v1alpha1",
+		APIVersion:   resultVersion,
 		Kind:         "CheckResult",
 		Findings:     make([]ResultFinding, 0, len(r.Findings)),
 		NotEvaluated: make([]ResultNotEvaluated, 0, len(r.NotEvaluated)),
 		Summary: Summary{
-			Files: r.Files, Objects: r.Objects, Skipped: r.Skipped, Exempted: r.Exempted(),
+			Files: r.Files, Objects: r.Objects, Skipped: r.Skipped, Exempted: r.Exempted(), Baselined: r.Baselined(),
 			Deny: r.Count(policy.Deny), Warn: r.Count(policy.Warn), Audit: r.Count(policy.Audit),
 		},
 	}
@@ -83,7 +101,7 @@ func (r *Report) Result() *CheckResult {
 		finding := ResultFinding{
 			Rule: f.Rule.Name, Severity: f.Severity.String(), Action: f.Verdict.Action,
 			File: f.Document.File, Line: f.Line, Column: f.Column, Object: reference(f.Document),
-			Field: f.Field, Value: f.BadValue, Message: f.Detail, Exemption: f.Verdict.Exemption,
+			Field: f.Field, Value: f.BadValue, Message: f.Detail, Exemption: f.Verdict.Exemption, Baselined: f.Baselined,
 		}
 		if !f.Verdict.EnforceFrom.IsZero() {
 			finding.EnforceFrom = &f.Verdict.EnforceFrom
@@ -92,6 +110,9 @@ func (r *Report) Result() *CheckResult {
 	}
 	for _, n := range r.NotEvaluated {
 		out.NotEvaluated = append(out.NotEvaluated, ResultNotEvaluated{Rule: n.Rule.Name, Object: reference(n.Document), Reason: n.Reason})
+	}
+	for _, f := range r.faultyInputs() {
+		out.Unreadable = append(out.Unreadable, ResultUnreadable{File: f.file, Line: f.line, Column: f.column, Message: f.message})
 	}
 	return out
 }
@@ -112,9 +133,11 @@ func nameOf(obj analysis.Object) string {
 }
 
 // WriteJSON writes the report as JSON.
-func (r *Report) WriteJSON(w io.Writer) error {
+func (r *Report) WriteJSON(w io.Writer) error { return writeJSON(w, r.Result()) }
+
+func writeJSON(w io.Writer, value any) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
 	encoder.SetEscapeHTML(false)
-	return encoder.Encode(r.Result())
+	return encoder.Encode(value)
 }

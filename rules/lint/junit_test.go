@@ -13,7 +13,7 @@ import (
 	"github.com/sallyport-dev/sallyport/rules/policy"
 )
 
-func junit(t *testing.T, report *lint.Report, failOn policy.Action) []byte {
+func junitOf(t *testing.T, report *lint.Report, failOn policy.Action) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	require.NoError(t, report.WriteJUnit(&out, failOn))
@@ -59,17 +59,17 @@ func requireCounts(t *testing.T, data []byte) {
 
 func TestWriteJUnit(t *testing.T) {
 	report := newReport(t, reportRules()...)
-	requireGolden(t, "report.junit.xml", junit(t, report, policy.Deny))
-	requireGolden(t, "report_warn.junit.xml", junit(t, report, policy.Warn))
+	requireGolden(t, "report.junit.xml", junitOf(t, report, policy.Deny))
+	requireGolden(t, "report_warn.junit.xml", junitOf(t, report, policy.Warn))
 }
 
 func TestWriteJUnitOfNothing(t *testing.T) {
-	requireGolden(t, "empty.junit.xml", junit(t, new(lint.Report), policy.Deny))
+	requireGolden(t, "empty.junit.xml", junitOf(t, new(lint.Report), policy.Deny))
 }
 
 // TestWriteJUnitTellsOfPanics: a check that is incomplete must not look clean.
 func TestWriteJUnitTellsOfPanics(t *testing.T) {
-	out := string(junit(t, newReport(t, broken), policy.Deny))
+	out := string(junitOf(t, newReport(t, broken), policy.Deny))
 	require.Contains(t, out, `<testsuites name="sallyport" tests="12" failures="0" errors="6">`)
 	require.Contains(t, out, `<error message="serviceentry/port panicked: at sea" type="panic">`)
 }

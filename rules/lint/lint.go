@@ -31,6 +31,8 @@ type Options struct {
 	// Complete says that the documents are the whole mesh, so that what is
 	// not among them does not exist.
 	Complete bool
+	// Judged is called after each object, if it is not nil.
+	Judged func() // optional
 	// Now decides what has begun and what has expired.
 	Now time.Time
 }
@@ -41,13 +43,14 @@ type Linter struct {
 	index   *mesh.Index
 	objects []*manifest.Document // all that were added
 	checked []*manifest.Document // those that rules are about
+	olds    map[*manifest.Document]analysis.Object
 	files   map[string]bool
 	skipped int
 }
 
 // New returns a linter without documents.
 func New(opts Options) *Linter {
-	return &Linter{opts: opts, index: mesh.New(opts.Config), files: map[string]bool{}}
+	return &Linter{opts: opts, index: mesh.New(opts.Config), olds: map[*manifest.Document]analysis.Object{}, files: map[string]bool{}}
 }
 
 // AddContext adds a document that is part of the mesh, but not judged itself.
@@ -58,8 +61,10 @@ func (l *Linter) AddContext(doc *manifest.Document) {
 	}
 }
 
-// Add adds a document that is judged, and is part of the mesh too.
+// Add adds a document that is judged, and is part of the mesh too. It keeps it, without
+// its Raw, which nothing needs any more.
 func (l *Linter) Add(doc *manifest.Document) {
+	doc.Raw = nil
 	l.files[doc.File] = true
 	l.AddContext(doc)
 	if doc.Object != nil {
@@ -72,11 +77,22 @@ func (l *Linter) Add(doc *manifest.Document) {
 	l.checked = append(l.checked, doc)
 }
 
+// AddUpdate adds a document that is judged as an update of an object: until then the
+// mesh has the old one.
+func (l *Linter) AddUpdate(old, doc *manifest.Document) {
+	l.Add(doc)
+	l.AddContext(old)
+	l.olds[doc] = old.Object
+}
+
 func (l *Linter) complete(doc *manifest.Document) {
 	if doc.Object.GetNamespace() == "" && !doc.Kind.ClusterScoped {
 		doc.Object.SetNamespace(l.opts.Namespace)
 	}
 }
+
+// Len returns how many objects are judged.
+func (l *Linter) Len() int { return len(l.checked) }
 
 // A Report is what was found in the documents.
 type Report struct {
@@ -89,8 +105,12 @@ type Report struct {
 	Files, Objects, Skipped int
 	// Documents are those of the objects that were judged, as they were added.
 	Documents []*manifest.Document
+	// Unreadable is what kept the caller from reading some input; formats name it.
+	Unreadable []error
 	// Panics are failures of rules or mutators: the report is incomplete.
 	Panics []*analysis.PanicError
+
+	compared bool // with a baseline
 }
 
 // A Finding is one with its place.
@@ -98,6 +118,16 @@ type Finding struct {
 	analysis.Finding
 	manifest.Position
 	Document *manifest.Document
+	// Baselined says that a baseline has it; see [Report.Accept].
+	Baselined bool
+}
+
+// action is what follows from the finding: from one that is in a baseline nothing.
+func (f *Finding) action() policy.Action {
+	if f.Baselined {
+		return policy.Audit
+	}
+	return f.Verdict.Action
 }
 
 // NotEvaluated is what could not be told, with its document.
@@ -117,9 +147,15 @@ func (l *Linter) Report() *Report {
 			r.Panics = append(r.Panics, m.failure)
 		}
 	}
-	for _, doc := range l.checked {
+	for i, doc := range l.checked {
 		if !failed[doc] {
 			l.judge(doc, r)
+		}
+		if l.opts.Judged != nil {
+			l.opts.Judged()
+		}
+		if i+1 == len(l.checked) || !doc.SharesText(l.checked[i+1]) {
+			doc.Forget()
 		}
 	}
 	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
@@ -136,7 +172,7 @@ func (l *Linter) setComplete() {
 
 func (l *Linter) input(doc *manifest.Document) analysis.Input {
 	return analysis.Input{
-		Object: doc.Object, Config: l.opts.Config, Mesh: l.index, Now: l.opts.Now,
+		Object: doc.Object, Old: l.olds[doc], Config: l.opts.Config, Mesh: l.index, Now: l.opts.Now,
 		Policy: l.opts.PolicyFor(doc.Object.GetNamespace()), Unknown: doc.Unknown,
 	}
 }
@@ -157,11 +193,11 @@ func (l *Linter) judge(doc *manifest.Document, r *Report) {
 }
 
 // Count returns how many findings lead to the action. Exempted ones are not
-// counted among the audited.
+// counted among the audited, and those of a baseline nowhere.
 func (r *Report) Count(action policy.Action) int {
 	n := 0
 	for i := range r.Findings {
-		if r.Findings[i].Verdict.Action == action && r.Findings[i].Verdict.Exemption == "" {
+		if f := &r.Findings[i]; f.Verdict.Action == action && f.Verdict.Exemption == "" && !f.Baselined {
 			n++
 		}
 	}
@@ -173,6 +209,17 @@ func (r *Report) Exempted() int {
 	n := 0
 	for i := range r.Findings {
 		if r.Findings[i].Verdict.Exemption != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// Baselined returns how many findings a baseline has.
+func (r *Report) Baselined() int {
+	n := 0
+	for i := range r.Findings {
+		if r.Findings[i].Baselined {
 			n++
 		}
 	}

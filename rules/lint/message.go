@@ -3,6 +3,8 @@
 package lint
 
 import (
+	"errors"
+	"io/fs"
 	"time"
 	"unicode/utf8"
 
@@ -20,8 +22,10 @@ func (f *Finding) message() string {
 
 // remark is what a verdict says beyond its action, with a blank before it, or
 // nothing.
-func remark(v analysis.Verdict) string {
-	switch {
+func (f *Finding) remark() string {
+	switch v := f.Verdict; {
+	case f.Baselined:
+		return " (in the baseline)"
 	case v.Exemption != "":
 		return " (exempted by " + v.Exemption + " until " + v.ExemptUntil.UTC().Format(time.RFC3339) + ")"
 	case !v.EnforceFrom.IsZero():
@@ -46,6 +50,27 @@ func objectName(doc *manifest.Document) string {
 		return o.Kind + "/" + o.Name
 	}
 	return o.Kind + "/" + o.Namespace + "/" + o.Name
+}
+
+// A faultyInput is something that could not be read.
+type faultyInput struct {
+	file         string // "" if the message says it
+	line, column int    // 0 if it is about all of the file
+	message      string
+}
+
+func (r *Report) faultyInputs() []faultyInput {
+	var faults []faultyInput
+	for _, err := range r.Unreadable {
+		fault := faultyInput{message: err.Error()}
+		if at, ok := errors.AsType[*manifest.Error](err); ok {
+			fault = faultyInput{file: at.File, line: at.Line, column: at.Column, message: at.Message}
+		} else if path, ok := errors.AsType[*fs.PathError](err); ok {
+			fault = faultyInput{file: path.Path, message: path.Op + ": " + path.Err.Error()}
+		}
+		faults = append(faults, fault)
+	}
+	return faults
 }
 
 // A gap is one reason why a rule could not tell, with the documents that it

@@ -4,7 +4,6 @@ package lint
 
 import (
 	"cmp"
-	"encoding/json"
 	"io"
 	"net/url"
 	"path/filepath"
@@ -28,17 +27,14 @@ func (r *Report) WriteSARIF(w io.Writer, toolVersion string) error {
 	s := newSARIFWriter(r)
 	run := sarifRun{
 		Tool:        sarifTool{Driver: s.driver(toolVersion)},
-		Invocations: []sarifInvocation{{ExecutionSuccessful: len(r.Panics) == 0, Notifications: s.notifications(r)}},
+		Invocations: []sarifInvocation{{ExecutionSuccessful: len(r.Panics)+len(r.Unreadable) == 0, Notifications: s.notifications(r)}},
 		ColumnKind:  "unicodeCodePoints",
 		Results:     make([]sarifResult, 0, len(r.Findings)),
 	}
 	for i := range r.Findings {
 		run.Results = append(run.Results, s.result(&r.Findings[i]))
 	}
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(sarifLog{
+	return writeJSON(w, sarifLog{
 		Schema:  "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",
 		Version: "2.1.0",
 		Runs:    []sarifRun{run},
@@ -46,12 +42,13 @@ func (r *Report) WriteSARIF(w io.Writer, toolVersion string) error {
 }
 
 type sarifWriter struct {
-	rules []*analysis.Rule // those that the report speaks of, by name
-	index map[string]int   // of the rules
+	compared bool             // with a baseline
+	rules    []*analysis.Rule // those that the report speaks of, by name
+	index    map[string]int   // of the rules
 }
 
 func newSARIFWriter(r *Report) *sarifWriter {
-	s := &sarifWriter{index: map[string]int{}}
+	s := &sarifWriter{compared: r.compared, index: map[string]int{}}
 	for i := range r.Findings {
 		s.rules = append(s.rules, r.Findings[i].Rule)
 	}
@@ -120,6 +117,7 @@ func (s *sarifWriter) result(f *Finding) sarifResult {
 		RuleID: f.Rule.Name, RuleIndex: s.index[f.Rule.Name], Level: sarifLevel(f.Verdict.Action),
 		Message: plain(f.message()), Locations: []sarifLocation{location},
 		PartialFingerprints: map[string]string{fingerprintName: f.Fingerprint()},
+		Suppressions:        []sarifSuppression{},
 	}
 	if v := f.Verdict; v.Exemption != "" {
 		result.Suppressions = []sarifSuppression{{
@@ -127,10 +125,25 @@ func (s *sarifWriter) result(f *Finding) sarifResult {
 			Justification: "EgressExemption " + v.Exemption + ", until " + v.ExemptUntil.UTC().Format(time.RFC3339),
 		}}
 	}
+	if f.Baselined {
+		result.Suppressions = []sarifSuppression{{Kind: "external", Status: "accepted", Justification: "in the baseline"}}
+	}
+	if s.compared {
+		result.BaselineState = baselineState[f.Baselined]
+	}
 	if from := f.Verdict.EnforceFrom; !from.IsZero() {
 		result.Properties = map[string]string{"enforceFrom": from.UTC().Format(time.RFC3339)}
 	}
 	return result
+}
+
+var baselineState = map[bool]string{true: "unchanged", false: "new"}
+
+func (f *faultyInput) region() *sarifRegion {
+	if f.line == 0 {
+		return nil
+	}
+	return &sarifRegion{StartLine: f.line, StartColumn: f.column, EndColumn: f.column + 1}
 }
 
 func sarifLevel(action policy.Action) string {
@@ -164,6 +177,13 @@ func (s *sarifWriter) notifications(r *Report) []sarifNotification {
 	var notes []sarifNotification
 	for _, p := range r.Panics {
 		notes = append(notes, sarifNotification{Level: "error", Message: plain(p.Error())})
+	}
+	for _, f := range r.faultyInputs() {
+		note := sarifNotification{Level: "error", Message: plain("cannot be read: " + f.message)}
+		if f.file != "" {
+			note.Locations = []sarifLocation{{PhysicalLocation: sarifPhysical{ArtifactLocation: sarifArtifact{URI: fileURI(f.file)}, Region: f.region()}}}
+		}
+		notes = append(notes, note)
 	}
 	for _, g := range r.gaps() {
 		note := sarifNotification{

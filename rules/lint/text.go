@@ -22,11 +22,13 @@ const (
 )
 
 // WriteText writes the report for people: each finding with the line that it is
-// about, and what was counted.
+// about, unless it is in a baseline, and what was counted.
 func (r *Report) WriteText(w io.Writer, colour bool) error {
 	t := &textWriter{out: bufio.NewWriter(w), colour: colour}
 	for i := range r.Findings {
-		t.finding(&r.Findings[i])
+		if f := &r.Findings[i]; !f.Baselined {
+			t.finding(f)
+		}
 	}
 	t.notEvaluated(r)
 	t.summary(r)
@@ -55,8 +57,7 @@ func (t *textWriter) finding(f *Finding) {
 	line := f.Document.SourceLine(f.Line)
 	number := fmt.Sprintf("%5d", f.Line)
 	t.printf("%s %s\n", t.paint(dim, number+" |"), line)
-	t.printf("%s %s%s\n\n", t.paint(dim, "      |"), indentLike(line, f.Column-1),
-		t.paint(red, strings.Repeat("^", max(1, min(f.Width, len(line)-f.Column+1)))))
+	t.printf("%s %s%s\n\n", t.paint(dim, "      |"), indentLike(line, f.Column-1), t.paint(red, strings.Repeat("^", f.endColumn()-f.Column)))
 }
 
 func (t *textWriter) verdict(f *Finding) string {
@@ -74,14 +75,15 @@ func (t *textWriter) verdict(f *Finding) string {
 	}
 }
 
-// indentLike returns blanks that are as wide as the first n bytes of a line.
+// indentLike returns blanks that are as wide as the first n characters of a line.
 func indentLike(line string, n int) string {
+	start := []rune(line)
 	return strings.Map(func(r rune) rune {
 		if r == '\t' {
 			return r
 		}
 		return ' '
-	}, line[:min(n, len(line))])
+	}, string(start[:min(n, len(start))]))
 }
 
 func (t *textWriter) summary(r *Report) {
@@ -90,11 +92,14 @@ func (t *textWriter) summary(r *Report) {
 		t.paintIf(denied, red, fmt.Sprintf("%d denied", denied)),
 		t.paintIf(warned, yellow, fmt.Sprintf("%d warned", warned)),
 	}
+	if n := len(r.Unreadable); n > 0 {
+		parts = append(parts, t.paint(red, fmt.Sprintf("%d could not be read", n)))
+	}
 	for _, extra := range []struct {
 		n    int
 		text string
 	}{
-		{audited, "audited"}, {r.Exempted(), "exempted"}, {len(r.NotEvaluated), "not evaluated"}, {r.Skipped, "of other kinds skipped"},
+		{audited, "audited"}, {r.Exempted(), "exempted"}, {r.Baselined(), "in the baseline"}, {len(r.NotEvaluated), "not evaluated"}, {r.Skipped, "of other kinds skipped"},
 	} {
 		if extra.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", extra.n, extra.text))

@@ -31,9 +31,8 @@ type Document struct {
 	// be what they are written as.
 	Problems []*Error
 
-	node   *yaml.Node
 	within []string // the path to an item of a List
-	chunk
+	*chunk
 }
 
 // A Position is a place in a file; lines and columns count from 1.
@@ -59,13 +58,14 @@ func (e *Error) Error() string {
 
 // Position returns the place of the field at a path as [field.Path] prints it.
 // A field that is absent is at its parent. It reports false if the path leads
-// nowhere before its last segment.
+// nowhere before its last segment. The text is parsed again for it, once until
+// [Document.Forget]; so it is not safe for concurrent use by items of one List.
 func (d *Document) Position(path string) (Position, bool) {
 	return d.positionAt(analysis.SplitPath(path))
 }
 
 func (d *Document) positionAt(segments []string) (Position, bool) {
-	node := resolve(d.node)
+	node := d.node()
 	at := d.position(nil, node)
 	for i, s := range segments {
 		key, value := child(node, s)
@@ -78,6 +78,23 @@ func (d *Document) positionAt(segments []string) (Position, bool) {
 	return at, true
 }
 
+// node returns the node of the object.
+func (d *Document) node() *yaml.Node {
+	node := d.chunk.node()
+	for _, segment := range d.within {
+		_, node = child(node, segment)
+		node = resolve(node)
+	}
+	return node
+}
+
+// Forget frees what [Document.Position] keeps, which takes many times the memory of
+// the text: for all items of a List at once.
+func (d *Document) Forget() { d.root = nil }
+
+// SharesText reports whether two documents are items of one List.
+func (d *Document) SharesText(other *Document) bool { return d.chunk == other.chunk }
+
 // position is where a human looks for a value: at the value if it stands on the
 // line of its key, else at the key.
 func (d *Document) position(key, value *yaml.Node) Position {
@@ -86,6 +103,9 @@ func (d *Document) position(key, value *yaml.Node) Position {
 		node = key
 	}
 	p := Position{Line: d.line + clampLine(d.text, node.Line), Column: max(node.Column, 1), Width: 1}
+	if node.Kind == yaml.AliasNode {
+		p.Width = len("*" + node.Value)
+	}
 	if node.Kind == yaml.ScalarNode && node.Style&(yaml.LiteralStyle|yaml.FoldedStyle) == 0 {
 		p.Width = max(len(node.Value), 1)
 		if node.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) != 0 {

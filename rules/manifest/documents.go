@@ -60,8 +60,8 @@ const (
 
 // batch returns the next documents. The last come with an error: io.EOF, or what is
 // wrong with the stream, which may have cut the last of them off.
-func (s *splitter) batch() ([]chunk, error) {
-	var chunks []chunk
+func (s *splitter) batch() ([]*chunk, error) {
+	var chunks []*chunk
 	for size := 0; len(chunks) < batchSize && size < batchBytes; {
 		c, err := s.next()
 		if err != nil && !errors.Is(err, io.EOF) {
@@ -83,7 +83,7 @@ type parsed struct {
 }
 
 // parseAll parses chunks on all cores and returns their documents in order.
-func parseAll(file string, chunks []chunk) [][]parsed {
+func parseAll(file string, chunks []*chunk) [][]parsed {
 	all := make([][]parsed, len(chunks))
 	one := func(i int) {
 		for doc, err := range parse(file, chunks[i]) {
@@ -118,15 +118,28 @@ type splitter struct {
 // A chunk is the text of one document and where it begins in the file.
 type chunk struct {
 	text   []byte
-	line   int // lines before it
-	offset int // bytes before it
+	line   int        // lines before it
+	offset int        // bytes before it
+	root   *yaml.Node // nil if the text must be parsed again
+}
+
+// node returns the node of the document, the text of which has been parsed before.
+func (c *chunk) node() *yaml.Node {
+	if c.root == nil {
+		var document yaml.Node
+		if err := yaml.Unmarshal(c.text, &document); err != nil {
+			panic("manifest: a text cannot be parsed twice: " + err.Error())
+		}
+		c.root = document.Content[0]
+	}
+	return c.root
 }
 
 var byteOrderMark = []byte("\xef\xbb\xbf")
 
 // next returns the next document. The last comes with io.EOF.
-func (s *splitter) next() (chunk, error) {
-	c := chunk{line: s.line, offset: s.offset}
+func (s *splitter) next() (*chunk, error) {
+	c := &chunk{line: s.line, offset: s.offset}
 	for {
 		line, err := s.reader.ReadBytes('\n')
 		s.offset += len(line)
@@ -161,7 +174,7 @@ func isSeparator(line []byte) bool {
 var yamlLine = regexp.MustCompile(`^yaml: (?:unmarshal errors:\n\s*)?line (\d+): `)
 
 // parse yields the objects of one document.
-func parse(file string, c chunk) iter.Seq2[*Document, error] {
+func parse(file string, c *chunk) iter.Seq2[*Document, error] {
 	text := c.text
 	return func(yield func(*Document, error) bool) {
 		fail := func(line, column int, format string, args ...any) {
@@ -198,7 +211,9 @@ func parse(file string, c chunk) iter.Seq2[*Document, error] {
 			fail(node.Line, node.Column, "%s", strings.TrimPrefix(err.Error(), "yaml: "))
 			return
 		}
-		base := &Document{File: file, Raw: raw, node: node, chunk: c}
+		c.root = node
+		defer func() { c.root = nil }()
+		base := &Document{File: file, Raw: raw, chunk: c}
 		for doc, err := range base.objects() {
 			if !yield(doc, err) {
 				return
@@ -255,7 +270,7 @@ func (d *Document) objects() iter.Seq2[*Document, error] {
 			yield(nil, err)
 			return
 		}
-		_, items := child(d.node, "items")
+		_, items := child(d.node(), "items")
 		if items == nil || !strings.HasSuffix(d.GVK.Kind, "List") {
 			d.decode()(yield)
 			return
@@ -267,7 +282,7 @@ func (d *Document) objects() iter.Seq2[*Document, error] {
 			return
 		}
 		for i, raw := range list.Items {
-			item := &Document{File: d.File, Raw: raw, node: resolve(items.Content[i]), chunk: d.chunk}
+			item := &Document{File: d.File, Raw: raw, chunk: d.chunk}
 			item.within = append(slices.Clone(d.within), "items", strconv.Itoa(i))
 			for doc, err := range item.objects() {
 				if !yield(doc, err) {
@@ -280,17 +295,17 @@ func (d *Document) objects() iter.Seq2[*Document, error] {
 
 // identify reads what the document says it is.
 func (d *Document) identify() error {
-	if d.node.Kind != yaml.MappingNode {
-		return d.errorAt(d.node, "the item is no object")
+	if d.node().Kind != yaml.MappingNode {
+		return d.errorAt(d.node(), "the item is no object")
 	}
 	var head struct {
 		APIVersion string `json:"apiVersion"`
 		Kind       string `json:"kind"`
 	}
-	_, version := child(d.node, "apiVersion")
-	_, kind := child(d.node, "kind")
+	_, version := child(d.node(), "apiVersion")
+	_, kind := child(d.node(), "kind")
 	if version == nil || kind == nil || json.Unmarshal(d.Raw, &head) != nil || head.APIVersion == "" || head.Kind == "" {
-		return d.errorAt(d.node, "the document has no apiVersion and kind")
+		return d.errorAt(d.node(), "the document has no apiVersion and kind")
 	}
 	d.GVK = apischema.FromAPIVersionAndKind(head.APIVersion, head.Kind)
 	d.Kind = analysis.KindFor(d.GVK)
@@ -329,7 +344,7 @@ func (d *Document) decode() iter.Seq2[*Document, error] {
 			d.Problems = append(d.Problems, d.errorAtPath(u.Path, u.String()))
 		}
 		if len(d.Problems) == 0 {
-			yield(nil, d.errorAt(d.node, fmt.Sprintf("%s cannot be decoded: %v", d.GVK.Kind, err)))
+			yield(nil, d.errorAt(d.node(), fmt.Sprintf("%s cannot be decoded: %v", d.GVK.Kind, err)))
 			return
 		}
 		for _, p := range d.Problems {

@@ -34,7 +34,7 @@ func Apply(text []byte, edits []Edit) (edited []byte, refused []error) {
 		out.Write(text[pos:c.offset])
 		pos = c.offset + len(c.text)
 		n := 0
-		for n < len(edits) && edits[n].Document.offset == c.offset {
+		for n < len(edits) && edits[n].Document.chunk == c {
 			n++
 		}
 		changed, errs := applyTo(c.text, edits[:n])
@@ -113,7 +113,7 @@ func (d *Document) refuse(path []string, reason error) *Error {
 	if blocked, ok := errors.AsType[*blockedError](reason); ok {
 		path = path[:max(0, min(blocked.depth-len(d.within), len(path)))]
 	}
-	at := d.position(nil, d.node)
+	at := d.position(nil, d.node())
 	for n := range path {
 		if p, ok := d.positionAt(path[:n+1]); ok {
 			at = p

@@ -34,8 +34,8 @@ func jsonFields(typ reflect.Type) []string {
 // outerProblems returns the unknown fields around the spec of an object of
 // Istio's.
 func (d *Document) outerProblems() []*Error {
-	problems := d.unknownKeys(nil, d.node, objectFields)
-	if _, metadata := child(d.node, "metadata"); metadata != nil {
+	problems := d.unknownKeys(nil, d.node(), objectFields)
+	if _, metadata := child(d.node(), "metadata"); metadata != nil {
 		problems = append(problems, d.unknownKeys(field.NewPath("metadata"), resolve(metadata), metadataFields)...)
 	}
 	return problems

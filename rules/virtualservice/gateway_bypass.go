@@ -3,6 +3,7 @@
 package virtualservice
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,7 +18,6 @@ import (
 	"github.com/sallyport-dev/sallyport/rules/internal/host"
 	"github.com/sallyport-dev/sallyport/rules/internal/lift"
 	"github.com/sallyport-dev/sallyport/rules/internal/optout"
-	"github.com/sallyport-dev/sallyport/rules/internal/port"
 	"github.com/sallyport-dev/sallyport/rules/internal/route"
 	"github.com/sallyport-dev/sallyport/rules/internal/visibility"
 	"github.com/sallyport-dev/sallyport/rules/internal/waypoint"
@@ -104,15 +104,18 @@ func checkRouteBypass(pass *analysis.Pass, vs *networkingv1.VirtualService) {
 // checkForgottenPorts looks at the ports of the VirtualService's own hosts for which
 // it has no routes, so that sidecars connect to them as they do without it.
 func checkForgottenPorts(pass *analysis.Pass, vs *networkingv1.VirtualService, severity analysis.Severity) {
+	todo := ""
+	legs := gatewayLegs{}
 	for i, h := range vs.Spec.GetHosts() {
 		h = host.Expand(h, vs.GetNamespace(), pass.Config.Mesh.ClusterDomain)
 		se, external := route.External(pass.Config, pass.Mesh, vs.GetNamespace(), &networking.Destination{Host: h})
 		if se == nil || !external || host.IsWildcard(h) {
 			continue
 		}
-		if direct := directPorts(pass, se, h, vs); len(direct) > 0 {
+		if direct := directPorts(pass, se, h, legs.of(pass, vs)); len(direct) > 0 {
+			todo = cmp.Or(todo, whatToDo(pass, vs))
 			pass.ReportAs(severity, field.Invalid(hostsPath.Index(i), h,
-				"must not be reached by sidecars directly on "+strings.Join(direct, ", ")+whatToDo(pass, vs)))
+				"must not be reached by sidecars directly on "+strings.Join(direct, ", ")+todo))
 		}
 	}
 }
@@ -132,14 +135,14 @@ func checkHostBypass(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 	if !ok || isForGateways(pass.Config, se) {
 		return
 	}
-	path := hostsPath
 	unknown := false
+	legs := gatewayLegs{}
 	for i, h := range se.Spec.GetHosts() {
 		h = host.Normal(h)
 		if h == "" || host.Internal(h, &pass.Config.Mesh, nil) {
 			continue
 		}
-		direct := directPorts(pass, se, h, pass.Mesh.VirtualService(se.GetNamespace(), h))
+		direct := directPorts(pass, se, h, legs.of(pass, pass.Mesh.VirtualService(se.GetNamespace(), h)))
 		switch {
 		case len(direct) == 0:
 		case len(pass.Config.Mesh.EgressGateways) == 0:
@@ -149,7 +152,7 @@ func checkHostBypass(pass *analysis.Pass, se *networkingv1.ServiceEntry) {
 			unknown = true
 		default:
 			pass.Await()
-			pass.ReportAs(severity, field.Invalid(path.Index(i), h, fmt.Sprintf(
+			pass.ReportAs(severity, field.Invalid(hostsPath.Index(i), h, fmt.Sprintf(
 				"must not be reached by sidecars directly on %s; %s", strings.Join(direct, ", "), howToLead(pass, se.GetNamespace(), h))))
 		}
 	}
@@ -197,70 +200,4 @@ func isForGateways(cfg *config.Configuration, se *networkingv1.ServiceEntry) boo
 	return !scope.Public && !slices.ContainsFunc(scope.Namespaces, func(namespace string) bool {
 		return !slices.ContainsFunc(cfg.Mesh.EgressGateways, func(g config.EgressGateway) bool { return g.Namespace() == namespace })
 	})
-}
-
-// directPorts returns the ports, with protocols, on which sidecars that use the
-// VirtualService, if any, connect to a host of the ServiceEntry themselves, and may
-// not.
-func directPorts(pass *analysis.Pass, se *networkingv1.ServiceEntry, h string, vs *networkingv1.VirtualService) []string {
-	var led ledPorts
-	if vs != nil {
-		led = portsToGateway(pass, vs, h)
-	}
-	var direct []string
-	for _, p := range se.Spec.GetPorts() {
-		sp := spokenPort{p.GetNumber(), port.Parse(p.GetProtocol())}
-		if sp.number == 0 || sp.protocol == port.UDP || led.has(sp) || approval.Direct(pass.Policy, h, []uint32{sp.number}) {
-			continue
-		}
-		direct = append(direct, sp.String())
-	}
-	return direct
-}
-
-// ledPorts are the ports that routes lead to an egress gateway, by the kind of
-// route, and those on which sidecars answer themselves.
-type ledPorts struct{ http, tls, tcp portSet }
-
-func portsToGateway(pass *analysis.Pass, vs *networkingv1.VirtualService, name string) ledPorts {
-	var led ledPorts
-	for _, r := range vs.Spec.GetHttp() {
-		answers := r.GetRedirect() != nil || r.GetDirectResponse() != nil
-		if answers && onSidecars(route.Gateways(vs, gatewaysOf(r.GetMatch()))) {
-			led.http.add(portsOfMatches(r.GetMatch()))
-		}
-	}
-	for h := range hops(pass, vs, onSidecars) {
-		if gatewayByService(pass.Config, h.namespace, h.Destination) == nil {
-			continue
-		}
-		switch {
-		case h.HTTP != nil:
-			led.http.add(portsOfMatches(h.HTTP.GetMatch()))
-		case h.TLS != nil:
-			for _, m := range h.TLS.GetMatch() {
-				if slices.ContainsFunc(m.GetSniHosts(), func(sni string) bool { return host.Covers(host.Normal(sni), name) }) {
-					led.tls.add(portsOfMatches([]portMatch{m}))
-				}
-			}
-		case h.TCP != nil:
-			led.tcp.add(portsOfMatches(h.TCP.GetMatch()))
-		}
-	}
-	return led
-}
-
-// has reports whether all that may come to the port is led: without a protocol
-// that is HTTP and everything else.
-func (l *ledPorts) has(p spokenPort) bool {
-	switch {
-	case p.protocol.TLSLike():
-		return l.tls.has(p.number)
-	case p.protocol.HTTPLike():
-		return l.http.has(p.number)
-	case p.protocol == port.Sniffed:
-		return l.http.has(p.number) && l.tcp.has(p.number)
-	default:
-		return l.tcp.has(p.number)
-	}
 }

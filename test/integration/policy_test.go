@@ -249,12 +249,15 @@ func errorOf(out output) error {
 func TestEffectivePolicy(t *testing.T) {
 	ns := labeledNamespace(t, "effective")
 	apply(t, egressPolicy("effective", "effective", "  hosts: {unlisted: Deny, allowed: [{host: api.example.com}]}\n"))
-	effective := func(namespace string) string {
-		out, err := exec.CommandContext(t.Context(), filepath.Join(controlPlane.Dir, "sallyport"),
-			"policy", "effective", namespace, "--kubeconfig", controlPlane.Kubeconfig).CombinedOutput()
+	sallyport := func(args ...string) string {
+		out, err := exec.CommandContext(t.Context(), filepath.Join(controlPlane.Dir, "sallyport"), args...).CombinedOutput()
 		require.NoError(t, err, string(out))
 		return string(out)
 	}
+	effective := func(namespace string) string {
+		return sallyport("policy", "effective", namespace, "--kubeconfig", controlPlane.Kubeconfig)
+	}
+	require.Contains(t, sallyport("__complete", "check", "--cluster", "--kubeconfig", controlPlane.Kubeconfig, "-n", ""), ns+"\n")
 	require.Regexp(t, `hosts\.unlisted +Deny +effective`, effective(ns))
 	require.Regexp(t, `hosts\.allowed\[api\.example\.com\] +every port +effective`, effective(ns))
 	require.Regexp(t, `hosts\.unlisted +Allow +built-in`, effective("default"))

@@ -37,8 +37,8 @@ type Configurations struct {
 	Name string
 }
 
-// createNamespace makes the namespace that Sallyport is installed in.
-func createNamespace(ctx context.Context, config *rest.Config) error {
+// CreateNamespace makes the namespace that Sallyport is installed in.
+func CreateNamespace(ctx context.Context, config *rest.Config) error {
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return err

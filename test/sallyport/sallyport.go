@@ -27,6 +27,8 @@ import (
 type Options struct {
 	// Args are added to the command line of "sallyport serve".
 	Args []string
+	// Env is added to the environment.
+	Env []string
 	// Configurations says how to register the webhooks.
 	Configurations Configurations
 }
@@ -56,22 +58,36 @@ func Start(ctx context.Context, c *cluster.Cluster, opts Options) (*Server, erro
 	if err := Build(ctx, binary); err != nil {
 		return nil, err
 	}
-	if err := createNamespace(ctx, c.Config); err != nil {
+	if err := CreateNamespace(ctx, c.Config); err != nil {
 		return nil, err
 	}
-	s := &Server{LogFile: filepath.Join(c.Dir, "sallyport.log"), done: make(chan error, 1)}
+	s, err := Run(ctx, c, "sallyport", opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.register(ctx, c, opts.Configurations); err != nil {
+		return nil, errors.Join(err, s.logged(), s.Stop())
+	}
+	return s, nil
+}
+
+// Run runs the binary, which [Build] must have built into the cluster's folder, as one
+// of several servers, and waits until it listens. The name is that of its log.
+func Run(ctx context.Context, c *cluster.Cluster, name string, opts Options) (*Server, error) {
+	s := &Server{LogFile: filepath.Join(c.Dir, name+".log"), done: make(chan error, 1)}
 	log, err := os.Create(s.LogFile)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
 	// Ctrl-C is for Stop, which lets the server drain.
-	s.cmd = exec.CommandContext(context.WithoutCancel(ctx), binary, append([]string{
+	s.cmd = exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(c.Dir, "sallyport"), append([]string{
 		"serve", "--kubeconfig", c.Kubeconfig,
 		"--listen", "127.0.0.1:0", "--listen-probes", "127.0.0.1:0",
 		"--dns-name", "localhost", "--drain-delay", "0s",
 	}, opts.Args...)...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
+	s.cmd.Env = append(os.Environ(), opts.Env...)
 	if err := s.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start sallyport: %w", err)
 	}
@@ -79,7 +95,7 @@ func Start(ctx context.Context, c *cluster.Cluster, opts Options) (*Server, erro
 	if err := c.Guard(s.cmd.Process.Pid); err != nil {
 		return nil, errors.Join(err, s.Stop())
 	}
-	if err := s.register(ctx, c, opts.Configurations); err != nil {
+	if err := s.waitForAddresses(ctx); err != nil {
 		return nil, errors.Join(err, s.logged(), s.Stop())
 	}
 	return s, nil
@@ -109,12 +125,12 @@ func (s *Server) Stop() error {
 	}
 }
 
+// Signal sends the process a signal.
+func (s *Server) Signal(sig os.Signal) error { return s.cmd.Process.Signal(sig) }
+
 func (s *Server) register(ctx context.Context, c *cluster.Cluster, conf Configurations) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	if err := s.waitForAddresses(ctx); err != nil {
-		return err
-	}
 	if err := conf.apply(ctx, c.Config, s.URL); err != nil {
 		return err
 	}

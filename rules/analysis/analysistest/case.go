@@ -21,9 +21,7 @@
 //
 //	hosts: ["*.example.com"] # want `must not be a wildcard`
 //
-// The regular expression is searched for in the finding as [field.Error] prints
-// it. "want" stands for a finding that denies, "warn" for one that warns and
-// "audit" for one that is only recorded. Every finding must be expected, and
+// See [suite.Expectation]. Every finding must be expected, and
 // every expectation met; a field that does not exist is an error.
 package analysistest
 
@@ -31,7 +29,6 @@ import (
 	"bytes"
 	"fmt"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -43,6 +40,7 @@ import (
 	"github.com/sallyport-dev/sallyport/rules/manifest"
 	"github.com/sallyport-dev/sallyport/rules/mesh"
 	"github.com/sallyport-dev/sallyport/rules/policy"
+	"github.com/sallyport-dev/sallyport/rules/suite"
 )
 
 // Now is the time in all cases.
@@ -245,37 +243,13 @@ func (a *sections) fillMesh(c *Case) error {
 	return nil
 }
 
-// An Expectation is a comment that a finding is due.
-type Expectation struct {
-	Line    int
-	Action  policy.Action
-	Pattern *regexp.Regexp
-}
-
-var (
-	expectation = regexp.MustCompile("\\b(want|warn|audit) `([^`]*)`")
-	actions     = map[string]policy.Action{"want": policy.Deny, "warn": policy.Warn, "audit": policy.Audit}
-)
-
 // Expectations returns the expectations in the case's comments.
-func (c *Case) Expectations() ([]Expectation, error) {
-	var all []Expectation
-	line := 0
-	for text := range bytes.Lines(c.Data) {
-		line++
-		_, comment, ok := bytes.Cut(text, []byte(" # "))
-		if !ok {
-			continue
-		}
-		for _, m := range expectation.FindAllSubmatch(comment, -1) {
-			pattern, err := regexp.Compile(string(m[2]))
-			if err != nil {
-				return nil, fmt.Errorf("%s:%d: %w", c, line, err)
-			}
-			all = append(all, Expectation{Line: line, Action: actions[string(m[1])], Pattern: pattern})
-		}
+func (c *Case) Expectations() ([]suite.Expectation, error) {
+	expected, err := suite.ParseExpectations(c.Data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c, err)
 	}
-	return all, nil
+	return expected, nil
 }
 
 // Compare returns what is wrong with the findings: those that are not expected,
@@ -295,14 +269,8 @@ func (c *Case) Compare(findings []analysis.Finding) []error {
 			problems = append(problems, fmt.Errorf("%s: %s leads nowhere", c, f.Field))
 			continue
 		}
-		met := false
-		for j, e := range expected {
-			if e.Line == at.Line && e.Action == f.Verdict.Action && e.Pattern.MatchString(f.Error.Error()) {
-				expected = append(expected[:j], expected[j+1:]...)
-				met = true
-				break
-			}
-		}
+		var met bool
+		expected, met = suite.Meet(expected, f, at.Line)
 		if !met {
 			problems = append(problems, fmt.Errorf("%s:%d: unexpected finding (%s): %w", c, at.Line, f.Verdict.Action, f.Error))
 		}

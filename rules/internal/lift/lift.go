@@ -114,8 +114,9 @@ func VirtualService(w *World, vs *networkingv1.VirtualService, fill func(*networ
 		}
 		reason = p.reason
 	}
-	// Without the gateways of one that is for gateways alone the mesh would use it.
-	if originOf(w.Config, vs) == lifted && route.AppliesToMesh(vs) {
+	// Without the gateways of one that is for gateways alone the mesh would use it; and
+	// what leads to a gateway that is not configured any more cannot be told apart.
+	if originOf(w.Config, vs) == lifted && route.AppliesToMesh(vs) && !leadsElsewhere(w.Config, vs) {
 		d := strip(w.Config, vs)
 		d.dropIdentities(d.tls)
 		return d, reason

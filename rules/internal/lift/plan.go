@@ -41,10 +41,12 @@ type plan struct {
 	httpHosts, tlsHosts []string
 	tcp                 []config.TCPPort
 	exportTo            []string
+	// delegates are those that were looked at.
+	delegates map[string]bool
 }
 
 func newPlan(w *World, g *config.EgressGateway, vs *networkingv1.VirtualService) *plan {
-	p := &plan{World: w, gateway: g, vs: vs}
+	p := &plan{World: w, gateway: g, vs: vs, delegates: map[string]bool{}}
 	if !route.AppliesToMesh(vs) || w.isAmbient(vs.GetNamespace()) {
 		return p
 	}

@@ -43,8 +43,20 @@ func (p *plan) checkHTTP(r *networking.HTTPRoute) string {
 			return reason
 		}
 	}
+	if reason := p.checkRedirect(r.GetRedirect()); reason != "" {
+		return reason
+	}
 	if r.GetDelegate() != nil {
 		return p.checkDelegate(r.GetDelegate())
+	}
+	return ""
+}
+
+// checkRedirect looks whether a redirect leads to the port that the client used, for
+// which istiod puts that of the listener.
+func (p *plan) checkRedirect(r *networking.HTTPRedirect) string {
+	if r.GetDerivePort() == networking.HTTPRedirect_FROM_REQUEST_PORT && p.http != p.gateway.Ports.HTTP {
+		return fmt.Sprintf("a redirect has `derivePort: FROM_REQUEST_PORT`, which is another port at the gateway; write `port: %d`", p.http)
 	}
 	return ""
 }
@@ -71,6 +83,10 @@ func (p *plan) checkDelegate(d *networking.Delegate) string {
 		namespace = p.vs.GetNamespace()
 	}
 	name := namespace + "/" + d.GetName()
+	if p.delegates[name] {
+		return ""
+	}
+	p.delegates[name] = true
 	to, _ := p.Mesh.Object(analysis.VirtualService, namespace, d.GetName()).(*networkingv1.VirtualService)
 	if to == nil {
 		if p.Mesh.Complete(analysis.VirtualService) {
@@ -87,6 +103,9 @@ func (p *plan) checkDelegate(d *networking.Delegate) string {
 			if m.GetPort() != 0 && m.GetPort() != p.gateway.Ports.HTTP {
 				return fmt.Sprintf("a match in the delegate '%s' has a port, which is not the gateway's; remove it", name)
 			}
+		}
+		if reason := p.checkRedirect(r.GetRedirect()); reason != "" {
+			return fmt.Sprintf("in the delegate '%s' %s", name, reason)
 		}
 		for _, dest := range httpDestinations(r) {
 			number, reason := p.destinationFrom(namespace, dest, p.http, true)

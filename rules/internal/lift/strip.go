@@ -24,6 +24,15 @@ func isGenerated(c *config.Configuration, vs *networkingv1.VirtualService, r *ne
 	return strings.HasPrefix(r.GetName(), generatedPrefix) && isForGateway(c, vs, r.GetMatch())
 }
 
+// leadsElsewhere reports whether a leg for the mesh leads to what is no configured
+// egress gateway.
+func leadsElsewhere(c *config.Configuration, vs *networkingv1.VirtualService) bool {
+	return slices.ContainsFunc(vs.Spec.GetHttp(), func(r *networking.HTTPRoute) bool {
+		to := httpDestinations(r)
+		return isNamedLeg(r) && (len(to) != 1 || !meansGateway(c, vs, to[0]))
+	})
+}
+
 type match interface{ GetGateways() []string }
 
 // onlyForMesh reports whether a route is one for sidecars by each of its matches.
