@@ -26,6 +26,13 @@ const verdict = "the webhook was asked"
 // deny serves a webhook that denies everything, with a handshake for each call.
 func deny(t *testing.T, source Source) *httptest.Server {
 	t.Helper()
+	server := unstarted(source)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return server
+}
+
+func unstarted(source Source) *httptest.Server {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		var review admissionv1.AdmissionReview
 		if err := json.NewDecoder(req.Body).Decode(&review); err != nil {
@@ -37,9 +44,29 @@ func deny(t *testing.T, source Source) *httptest.Server {
 	}))
 	server.TLS = &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: source.GetCertificate, NextProtos: []string{"http/1.1"}}
 	server.Config.SetKeepAlivesEnabled(false)
-	server.StartTLS()
-	t.Cleanup(server.Close)
 	return server
+}
+
+// register makes the API server call the webhook, by the name localhost.
+func (i *installation) register(t *testing.T, server *httptest.Server, bundle []byte) {
+	t.Helper()
+	port := server.URL[len("https://127.0.0.1:"):]
+	_, err := i.client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Create(t.Context(),
+		&admissionregistrationv1.ValidatingWebhookConfiguration{
+			ObjectMeta: metav1.ObjectMeta{Name: i.namespace},
+			Webhooks: []admissionregistrationv1.ValidatingWebhook{{
+				Name:                    "deny.example.com",
+				ClientConfig:            admissionregistrationv1.WebhookClientConfig{URL: new("https://localhost:" + port), CABundle: bundle},
+				NamespaceSelector:       &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: i.namespace}},
+				AdmissionReviewVersions: []string{"v1"},
+				SideEffects:             new(admissionregistrationv1.SideEffectClassNone),
+				Rules: []admissionregistrationv1.RuleWithOperations{{
+					Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create},
+					Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"configmaps"}},
+				}},
+			}},
+		}, metav1.CreateOptions{})
+	require.NoError(t, err)
 }
 
 // ask makes the API server call the webhook, and returns what it says.
@@ -57,24 +84,7 @@ func TestAPIServerCalls(t *testing.T) {
 	i.opts.DNSNames = append(i.opts.DNSNames, "localhost")
 	i.opts.MutatingConfiguration = ""
 	r := i.startOne(t)
-	server := deny(t, r)
-	port := server.URL[len("https://127.0.0.1:"):]
-	_, err := i.client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Create(t.Context(),
-		&admissionregistrationv1.ValidatingWebhookConfiguration{
-			ObjectMeta: metav1.ObjectMeta{Name: i.namespace},
-			Webhooks: []admissionregistrationv1.ValidatingWebhook{{
-				Name:                    "deny.example.com",
-				ClientConfig:            admissionregistrationv1.WebhookClientConfig{URL: new("https://localhost:" + port)},
-				NamespaceSelector:       &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: i.namespace}},
-				AdmissionReviewVersions: []string{"v1"},
-				SideEffects:             new(admissionregistrationv1.SideEffectClassNone),
-				Rules: []admissionregistrationv1.RuleWithOperations{{
-					Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create},
-					Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"configmaps"}},
-				}},
-			}},
-		}, metav1.CreateOptions{})
-	require.NoError(t, err)
+	i.register(t, deny(t, r), nil)
 	eventually(t, func(c *assert.CollectT) { assert.ErrorContains(c, i.ask(t.Context()), verdict) })
 
 	var stop atomic.Bool

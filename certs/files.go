@@ -66,7 +66,7 @@ const pollPeriod = 10 * time.Second
 func (f *Files) Start(ctx context.Context) error {
 	var group sync.WaitGroup
 	defer group.Wait()
-	group.Go(func() { watchFiles(ctx, f.paths, f.changed) })
+	group.Go(func() { watchFiles(ctx, f.paths, f.changes.notice) })
 	return f.run(ctx, pollPeriod, f.informers(), f.reconcile)
 }
 

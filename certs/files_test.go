@@ -65,7 +65,7 @@ func (m *mount) options() FilesOptions {
 }
 
 // startSource runs the source until the test ends.
-func startSource(t *testing.T, source Source) *logRecord {
+func startSource(t *testing.T, source interface{ Start(context.Context) error }) *logRecord {
 	t.Helper()
 	log := new(logRecord)
 	ctx, cancel := context.WithCancel(logr.NewContext(t.Context(), log.logger()))

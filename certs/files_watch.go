@@ -42,7 +42,10 @@ func watchFiles(ctx context.Context, paths []string, changed func()) {
 	defer ticker.Stop()
 	for {
 		for _, folder := range foldersOf(paths) {
-			_ = watcher.Add(folder) // once more: it may have appeared, or been replaced
+			watched := slices.Contains(watcher.WatchList(), folder)
+			if err := watcher.Add(folder); err == nil && !watched { // also again: it may have been replaced
+				changed()
+			}
 		}
 		select {
 		case <-ctx.Done():

@@ -26,7 +26,7 @@ type follower struct {
 	// dwell is how long an API server may take to notice that a webhook
 	// configuration has changed.
 	dwell   time.Duration
-	changes chan struct{}
+	changes changes
 
 	// served and held belong to the loop.
 	served *issued
@@ -54,7 +54,7 @@ func newFollower(opts Options, client kubernetes.Interface, validating, mutating
 		targets.all = append(targets.all, mutatingTarget(client, mutating))
 	}
 	return &follower{
-		serving: serving{opts: opts}, trust: &trust{targets: targets}, dwell: dwell, changes: make(chan struct{}, 1),
+		serving: serving{opts: opts}, trust: &trust{targets: targets}, dwell: dwell, changes: newChanges(),
 	}, nil
 }
 
@@ -146,23 +146,15 @@ func (f *follower) informers() []cache.SharedIndexInformer {
 	return informers
 }
 
-// changed makes the loop look at everything again.
-func (f *follower) changed() {
-	select {
-	case f.changes <- struct{}{}:
-	default: // it will, anyway
-	}
-}
-
 // run watches by the informers, and calls reconcile whenever they or others
 // notice a change, every period, and sooner again after an error, until ctx is
 // done.
 func (f *follower) run(ctx context.Context, period time.Duration, informers []cache.SharedIndexInformer, reconcile func(context.Context) error) error {
 	for _, informer := range informers {
 		if _, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-			AddFunc:    func(any) { f.changed() },
-			UpdateFunc: func(any, any) { f.changed() },
-			DeleteFunc: func(any) { f.changed() },
+			AddFunc:    func(any) { f.changes.notice() },
+			UpdateFunc: func(any, any) { f.changes.notice() },
+			DeleteFunc: func(any) { f.changes.notice() },
 		}); err != nil {
 			return fmt.Errorf("watch for certificates: %w", err)
 		}
@@ -173,36 +165,12 @@ func (f *follower) run(ctx context.Context, period time.Duration, informers []ca
 		group.Go(func() {
 			select {
 			case <-informer.HasSyncedChecker().Done():
-				f.changed() // that there is no object is news as well
+				f.changes.notice() // that there is no object is news as well
 			case <-ctx.Done():
 			}
 		})
 	}
-	f.loop(ctx, period, reconcile)
+	loop(ctx, f.opts.Clock.NewTicker(period), f.changes, reconcile)
 	group.Wait()
 	return nil
-}
-
-func (f *follower) loop(ctx context.Context, period time.Duration, reconcile func(context.Context) error) {
-	log := logr.FromContextOrDiscard(ctx)
-	ticker := f.opts.Clock.NewTicker(period)
-	defer ticker.Stop()
-	backoff := newBackoff()
-	for {
-		var retry <-chan time.Time
-		if err := reconcile(ctx); err != nil && ctx.Err() == nil {
-			delay := backoff.Step()
-			log.Error(err, "Could not keep certificates up to date", "retryAfter", delay.String())
-			retry = time.After(delay)
-		} else {
-			backoff = newBackoff()
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-f.changes:
-		case <-ticker.C():
-		case <-retry:
-		}
-	}
 }
