@@ -54,7 +54,7 @@ func NewFiles(client kubernetes.Interface, opts FilesOptions) (*Files, error) {
 	f := &Files{follower: follower, paths: []string{opts.CertFile, opts.KeyFile}}
 	if opts.CAFile != "" {
 		f.paths = append(f.paths, opts.CAFile)
-		f.injects, f.trust.mandatory = true, true
+		f.injects = true
 	}
 	return f, nil
 }

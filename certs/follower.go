@@ -89,6 +89,7 @@ func (f *follower) offer(ctx context.Context, next *issued) error {
 	if err := next.check(f.opts.DNSNames, now); err != nil {
 		return fmt.Errorf("use the certificate: %w", err)
 	}
+	f.trust.named.Store(len(next.cas) > 0)
 	var err error
 	if f.injects {
 		err = f.inject(ctx, next, now)

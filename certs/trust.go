@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -19,9 +20,10 @@ import (
 // A trust knows which CAs the webhook configurations have, and can add more.
 type trust struct {
 	*targets
-	// mandatory says that a webhook without a bundle trusts nobody. Otherwise
-	// the API server is taken to trust the certificate by its own CAs.
-	mandatory bool
+	// named says that the CAs are known, so that a webhook without a bundle trusts
+	// nobody. Otherwise the API server is taken to trust the certificate by its
+	// own CAs.
+	named atomic.Bool
 	// since is from when on it has been seen, without a gap, that all webhooks
 	// have a CA, by the CA's DER.
 	since map[string]time.Time
@@ -36,7 +38,7 @@ func (t *trust) bundles(target *target) [][]byte {
 	}
 	var bundles [][]byte
 	for _, w := range c.webhooks {
-		if len(w.bundle) > 0 || t.mandatory {
+		if len(w.bundle) > 0 || t.named.Load() {
 			bundles = append(bundles, w.bundle)
 		}
 	}
