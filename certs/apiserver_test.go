@@ -26,8 +26,17 @@ import (
 const verdict = "the webhook was asked"
 
 // deny serves a webhook that denies everything, with a handshake for each call.
-func deny(t *testing.T, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)) *httptest.Server {
+func deny(t *testing.T, certificate certificateFunc) *httptest.Server {
 	t.Helper()
+	server := unstarted(certificate)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return server
+}
+
+type certificateFunc = func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+
+func unstarted(certificate certificateFunc) *httptest.Server {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		var review admissionv1.AdmissionReview
 		if err := json.NewDecoder(req.Body).Decode(&review); err != nil {
@@ -42,13 +51,12 @@ func deny(t *testing.T, certificate func(*tls.ClientHelloInfo) (*tls.Certificate
 	}
 	server.Config.SetKeepAlivesEnabled(false)
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	server.StartTLS()
-	t.Cleanup(server.Close)
 	return server
 }
 
-// configureCalls makes the API server ask the webhook about ConfigMaps.
-func (i *installation) configureCalls(t *testing.T, server *httptest.Server) {
+// register makes the API server ask the webhook about ConfigMaps, by the name
+// localhost.
+func (i *installation) register(t *testing.T, server *httptest.Server, bundle []byte) {
 	t.Helper()
 	port := server.URL[len("https://127.0.0.1:"):]
 	_, err := i.client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Create(t.Context(),
@@ -56,7 +64,7 @@ func (i *installation) configureCalls(t *testing.T, server *httptest.Server) {
 			ObjectMeta: metav1.ObjectMeta{Name: i.namespace},
 			Webhooks: []admissionregistrationv1.ValidatingWebhook{{
 				Name:                    "deny.example.com",
-				ClientConfig:            admissionregistrationv1.WebhookClientConfig{URL: new("https://localhost:" + port)},
+				ClientConfig:            admissionregistrationv1.WebhookClientConfig{URL: new("https://localhost:" + port), CABundle: bundle},
 				NamespaceSelector:       &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: i.namespace}},
 				AdmissionReviewVersions: []string{"v1"},
 				SideEffects:             new(admissionregistrationv1.SideEffectClassNone),
@@ -67,7 +75,6 @@ func (i *installation) configureCalls(t *testing.T, server *httptest.Server) {
 			}},
 		}, metav1.CreateOptions{})
 	require.NoError(t, err)
-	eventually(t, func(c *assert.CollectT) { assert.ErrorContains(c, i.ask(t.Context()), verdict) })
 }
 
 // ask makes the API server call the webhook, and returns what it says.
@@ -78,6 +85,12 @@ func (i *installation) ask(ctx context.Context) error {
 	return err
 }
 
+// asked waits until the API server calls the webhook with success.
+func (i *installation) asked(t *testing.T) {
+	t.Helper()
+	eventually(t, func(c *assert.CollectT) { assert.ErrorContains(c, i.ask(t.Context()), verdict) })
+}
+
 // The real API server trusts what is injected, and leaves are renewed under its
 // calls without a failed one.
 func TestAPIServerCalls(t *testing.T) {
@@ -85,7 +98,8 @@ func TestAPIServerCalls(t *testing.T) {
 	i.opts.DNSNames = append(i.opts.DNSNames, "localhost")
 	i.opts.MutatingConfiguration = ""
 	r := i.startOne(t)
-	i.configureCalls(t, deny(t, r.GetCertificate))
+	i.register(t, deny(t, r.GetCertificate), nil)
+	i.asked(t)
 
 	var stop atomic.Bool
 	var group sync.WaitGroup

@@ -41,7 +41,8 @@ func TestRotationUnderLoad(t *testing.T) {
 	i.opts.profile.names = i.opts.DNSNames
 	f := newFleet(t, i)
 	server := deny(t, f.certificate)
-	i.configureCalls(t, server)
+	i.register(t, server, nil)
+	i.asked(t)
 	bundles := followBundles(t, i)
 
 	ctx, stop := context.WithCancel(t.Context())

@@ -48,6 +48,9 @@ type Options struct {
 	BreakGlass Authorizer
 	// Certificates provides the serving certificate and its health.
 	Certificates Certificates
+	// ClientCA keeps callers of reviews out who have no certificate; nil lets
+	// anybody in. // optional
+	ClientCA ClientCA
 	// Ready are further conditions of readiness, by name; each returns why it
 	// is not fulfilled. // optional
 	Ready map[string]func(context.Context) error
@@ -74,6 +77,12 @@ type Options struct {
 type Certificates interface {
 	GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	Healthy() bool
+}
+
+// ClientCA is the part of a client CA that the server needs.
+type ClientCA interface {
+	// Require makes servers with the configuration demand a certificate.
+	Require(*tls.Config)
 }
 
 // A Server answers the API server's admission reviews.
@@ -182,6 +191,9 @@ func (s *Server) Run(ctx context.Context) error {
 		GetCertificate:         s.opts.Certificates.GetCertificate,
 		NextProtos:             []string{"http/1.1"},
 		SessionTicketsDisabled: true,
+	}
+	if s.opts.ClientCA != nil {
+		s.opts.ClientCA.Require(reviews.TLSConfig)
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return ignoreClosed(reviews.ServeTLS(s.opts.Listener, "", "")) })

@@ -31,8 +31,8 @@ type serveFlags struct {
 	probes     string
 	service    string
 	dnsNames   []string
-	secret     string
 	webhooks   string
+	certs      certFlags
 	drainDelay time.Duration
 	verbosity  int
 }
@@ -42,8 +42,10 @@ func newServe() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the webhook server",
-		Long: `Run the webhook server. In a cluster it keeps its certificate in a Secret, puts
-the CA into the webhook configurations and watches the objects that rules read.
+		Long: `Run the webhook server. In a cluster it watches the objects that rules read, and
+keeps its certificate in a Secret and the CA in the webhook configurations. With
+--cert-mode files somebody else puts the certificate into files, at any time, and
+the CA too if there is a --ca-file.
 
 With --standalone it serves on localhost with a CA in memory, the built-in policy
 and no cluster, and prints the CA to standard output: for trying it with curl.`,
@@ -55,6 +57,9 @@ and no cluster, and prints the CA to standard output: for trying it with curl.`,
 			if f.standalone && !cmd.Flags().Changed("drain-delay") {
 				f.drainDelay = 0 // no endpoints have to forget it
 			}
+			if err := f.certs.check(f.standalone); err != nil {
+				return usageError(err)
+			}
 			return serve(cmd.Context(), &f, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
@@ -64,10 +69,10 @@ and no cluster, and prints the CA to standard output: for trying it with curl.`,
 	flags.StringVar(&f.config, "config", "", "Configuration `file`: facts about the mesh")
 	flags.StringVar(&f.listen, "listen", "", "`address` for the API server's calls, over TLS (default :9443, standalone localhost:9443)")
 	flags.StringVar(&f.probes, "listen-probes", ":8081", "`address` for /healthz, /readyz and /metrics; empty for none")
-	flags.StringVar(&f.service, "service", "sallyport-system/sallyport", "`namespace/name` of the Service in front of the server; the Secret is in that namespace")
+	flags.StringVar(&f.service, "service", "sallyport-system/sallyport", "`namespace/name` of the Service in front of the server; its certificate is for that name, and the Secret in that namespace")
 	flags.StringSliceVar(&f.dnsNames, "dns-name", nil, "further DNS `names` of the certificate, for callers that do not use the Service")
-	flags.StringVar(&f.secret, "secret", "sallyport-certs", "`name` of the Secret with the certificate")
 	flags.StringVar(&f.webhooks, "webhook-configuration", "sallyport", "`name` of the webhook configurations that get the CA")
+	f.certs.add(flags)
 	flags.DurationVar(&f.drainDelay, "drain-delay", 10*time.Second, "how long to go on serving after SIGTERM, while endpoints forget the server")
 	flags.IntVarP(&f.verbosity, "verbosity", "v", 0, "log `level`: 0 for operators, 1 for debugging")
 	return cmd
@@ -89,12 +94,16 @@ func serve(ctx context.Context, f *serveFlags, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	clients, err := f.certs.clients(opts)
+	if err != nil {
+		return err
+	}
 	server, err := listen(ctx, f, opts)
 	if err != nil {
 		return err
 	}
 	log.Info("Started", "version", buildVersion(), "listen", opts.Listener.Addr().String(), "probes", addressOf(opts.Probes), "rules", len(rules.All))
-	return runAll(logr.NewContext(ctx, log), server.Run, tasks)
+	return runAll(logr.NewContext(ctx, log), server.Run, append(tasks, clients...))
 }
 
 // runAll runs the server until ctx is done or a task fails, and the tasks for as

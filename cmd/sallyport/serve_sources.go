@@ -54,13 +54,9 @@ func inCluster(f *serveFlags, opts *webhook.Options) ([]task, error) {
 	if err != nil {
 		return nil, usageError(err)
 	}
-	source, err := certs.NewSelfSigned(client, certs.SelfSignedOptions{
-		Options:                 certs.Options{DNSNames: append([]string{service + "." + namespace + ".svc"}, f.dnsNames...)},
-		Namespace:               namespace,
-		Secret:                  f.secret,
-		ValidatingConfiguration: f.webhooks,
-		MutatingConfiguration:   f.webhooks,
-	})
+	source, err := f.certs.source(client, namespace, certs.Options{
+		DNSNames: append([]string{service + "." + namespace + ".svc"}, f.dnsNames...),
+	}, f.webhooks)
 	if err != nil {
 		return nil, usageError(err)
 	}

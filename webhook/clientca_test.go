@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package webhook
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// nobody has a certificate that is good enough.
+type nobody struct{}
+
+// Require implements [ClientCA].
+func (nobody) Require(config *tls.Config) {
+	config.ClientAuth = tls.RequireAnyClientCert
+	config.VerifyPeerCertificate = func([][]byte, [][]*x509.Certificate) error { return errors.New("no") }
+}
+
+// A client CA is for reviews; probes are for the kubelet, which has no certificate.
+func TestClientCAIsForReviews(t *testing.T) {
+	opts := testOptions(t)
+	opts.ClientCA = nobody{}
+	client, reviews, probes, stop := runServer(t, opts)
+	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
+		status, body := get(t, client, probes+path)
+		require.Equal(t, http.StatusOK, status, body)
+	}
+	_, problem := get(t, client, reviews+ValidatePath)
+	require.Contains(t, problem, "certificate required")
+	require.NoError(t, stop())
+}
