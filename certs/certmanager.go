@@ -53,13 +53,14 @@ var _ Source = (*CertManager)(nil)
 
 // NewCertManager returns a source that has no certificate before it is started.
 func NewCertManager(client kubernetes.Interface, certManager cmclient.Interface, opts CertManagerOptions) (*CertManager, error) {
-	follower, err := newFollower(opts.Options, client, opts.ValidatingConfiguration, opts.MutatingConfiguration)
+	follower, err := newFollower(ModeCertManager, client, opts.Options, opts.ValidatingConfiguration, opts.MutatingConfiguration)
 	if err != nil {
 		return nil, err
 	}
 	if opts.Namespace == "" || opts.Secret == "" {
-		return nil, errors.New("certificate: the namespace and the name of a Secret are required")
+		return nil, errNoSecretName
 	}
+	follower.about = aboutSecret(opts.Namespace, opts.Secret)
 	follower.injects = !opts.CAInjector
 	return &CertManager{
 		follower: follower, opts: opts, client: client,
@@ -74,7 +75,7 @@ const askPeriod = time.Minute
 // Start asks cert-manager for a certificate and follows the Secret until ctx is
 // done.
 func (c *CertManager) Start(ctx context.Context) error {
-	return c.run(ctx, askPeriod, append(c.informers(), c.secret), c.reconcile)
+	return c.run(ctx, askPeriod, append(c.informers(), c.secret), c)
 }
 
 // reconcile does one thing whether or not it can do the other: what is in the
@@ -106,7 +107,7 @@ func (c *CertManager) load() error {
 	if err != nil {
 		return fmt.Errorf("read the certificate of secret %s/%s: %w", c.opts.Namespace, c.opts.Secret, err)
 	}
-	c.read, c.next = secret, next
+	c.read, c.next, c.about.UID = secret, next, secret.UID
 	return nil
 }
 

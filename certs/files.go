@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
 )
 
@@ -44,12 +45,17 @@ var _ Source = (*Files)(nil)
 // NewFiles returns a source that has no certificate before it is started. The
 // client may be nil if no webhook configurations are named.
 func NewFiles(client kubernetes.Interface, opts FilesOptions) (*Files, error) {
-	follower, err := newFollower(opts.Options, client, opts.ValidatingConfiguration, opts.MutatingConfiguration)
+	follower, err := newFollower(ModeFiles, client, opts.Options, opts.ValidatingConfiguration, opts.MutatingConfiguration)
 	if err != nil {
 		return nil, err
 	}
 	if opts.CertFile == "" || opts.KeyFile == "" {
 		return nil, errors.New("certificate: the files of a certificate and of its key are required")
+	}
+	if name := opts.ValidatingConfiguration; name != "" { // there is no better object
+		follower.about = corev1.ObjectReference{
+			APIVersion: "admissionregistration.k8s.io/v1", Kind: "ValidatingWebhookConfiguration", Name: name,
+		}
 	}
 	f := &Files{follower: follower, paths: []string{opts.CertFile, opts.KeyFile}}
 	if opts.CAFile != "" {
@@ -67,7 +73,7 @@ func (f *Files) Start(ctx context.Context) error {
 	var group sync.WaitGroup
 	defer group.Wait()
 	group.Go(func() { watchFiles(ctx, f.paths, f.changes.notice) })
-	return f.run(ctx, pollPeriod, f.informers(), f.reconcile)
+	return f.run(ctx, pollPeriod, f.informers(), f)
 }
 
 func (f *Files) reconcile(ctx context.Context) error {

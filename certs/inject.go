@@ -5,6 +5,7 @@ package certs
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,7 +15,6 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	applyv1 "k8s.io/client-go/applyconfigurations/admissionregistration/v1"
 	informersv1 "k8s.io/client-go/informers/admissionregistration/v1"
 	"k8s.io/client-go/kubernetes"
@@ -42,45 +42,6 @@ type target struct {
 	carried []byte
 }
 
-// A configuration is what matters of a webhook configuration.
-type configuration struct {
-	uid             types.UID
-	resourceVersion string
-	generation      int64
-	webhooks        []webhook
-}
-
-func configurationOf(meta *metav1.ObjectMeta) *configuration {
-	return &configuration{uid: meta.UID, resourceVersion: meta.ResourceVersion, generation: meta.Generation}
-}
-
-type webhook struct {
-	name   string
-	bundle []byte
-}
-
-func (c *configuration) carries(bundle []byte) bool {
-	for _, w := range c.webhooks {
-		if !bytes.Equal(w.bundle, bundle) {
-			return false
-		}
-	}
-	return true
-}
-
-// trusted returns the CAs that all of the webhooks have.
-func (c *configuration) trusted() []caID {
-	var common []caID
-	for i, w := range c.webhooks {
-		ids := idsIn(w.bundle)
-		if i == 0 {
-			common = ids
-		}
-		common = slices.DeleteFunc(common, func(id caID) bool { return !slices.Contains(ids, id) })
-	}
-	return common
-}
-
 // known returns the configuration; nil if there is none, or none is known yet.
 func (t *target) known() *configuration {
 	object, found, err := t.informer.GetStore().GetByKey(t.name)
@@ -97,15 +58,18 @@ type targets struct {
 	metrics *metrics
 }
 
-func targetsOf(client kubernetes.Interface, opts *SelfSignedOptions) []*target {
-	var all []*target
-	if name := opts.ValidatingConfiguration; name != "" {
-		all = append(all, validatingTarget(client, name))
+// newTargets returns the configurations with these names; empty is none.
+func newTargets(client kubernetes.Interface, validating, mutating string, metrics *metrics) *targets {
+	// Whoever changes our objects as fast as we do must not make us a busy loop.
+	const writesPerSecond, burst = 1, 20
+	t := &targets{writes: flowcontrol.NewTokenBucketRateLimiter(writesPerSecond, burst), metrics: metrics}
+	if validating != "" {
+		t.all = append(t.all, validatingTarget(client, validating))
 	}
-	if name := opts.MutatingConfiguration; name != "" {
-		all = append(all, mutatingTarget(client, name))
+	if mutating != "" {
+		t.all = append(t.all, mutatingTarget(client, mutating))
 	}
-	return all
+	return t
 }
 
 var errTooManyWrites = errors.New("too many writes: another writer seems to undo them")
@@ -157,6 +121,24 @@ func (l look) ask(ctx context.Context, now time.Time) error {
 	return errors.Join(errs...)
 }
 
+// authorities returns the CAs that webhooks have, each once.
+func (l look) authorities() []*x509.Certificate {
+	var all []*x509.Certificate
+	for _, g := range l {
+		if g.config == nil {
+			continue
+		}
+		for _, w := range g.config.webhooks {
+			for _, ca := range parseBundle(w.bundle) {
+				if !slices.ContainsFunc(all, ca.Equal) {
+					all = append(all, ca)
+				}
+			}
+		}
+	}
+	return all
+}
+
 // settled reports whether no target needs an injection.
 func (l look) settled(bundle []byte) bool {
 	for _, g := range l {
@@ -197,30 +179,31 @@ func (t *targets) inject(ctx context.Context, seen look, bundle []byte) error {
 		if g.config == nil || g.config.carries(bundle) {
 			continue // what is not known yet, its informer will tell
 		}
-		err := t.injectOne(ctx, g, bundle)
+		err := t.put(ctx, g.target, g.config, bundle)
 		if err != nil && !apierrors.IsConflict(err) { // its informer will tell, too
-			errs = append(errs, fmt.Errorf("inject the CA into %s %s: %w", g.kind, g.name, err))
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (t *targets) injectOne(ctx context.Context, g glance, bundle []byte) error {
-	log := logr.FromContextOrDiscard(ctx).WithValues("kind", g.kind, "name", g.name)
-	if bytes.Equal(g.carried, bundle) {
-		g.target.carried = nil
-		t.metrics.overwritten.WithLabelValues(g.kind).Inc()
+// put makes all webhooks of the target trust the bundle.
+func (t *targets) put(ctx context.Context, target *target, c *configuration, bundle []byte) error {
+	log := logr.FromContextOrDiscard(ctx).WithValues("kind", target.kind, "name", target.name)
+	if bytes.Equal(target.carried, bundle) {
+		target.carried = nil
+		t.metrics.overwritten.WithLabelValues(target.kind).Inc()
 		log.Info("Another writer took the CA away")
 	}
 	err := errTooManyWrites
 	if t.writes.TryAccept() {
-		err = g.apply(ctx, g.config, bundle)
+		err = target.apply(ctx, c, bundle)
 	}
 	if err != nil {
-		t.metrics.injections.WithLabelValues(g.kind, reasonOf(err)).Inc()
-		return err
+		t.metrics.injections.WithLabelValues(target.kind, reasonOf(err)).Inc()
+		return fmt.Errorf("inject the CA into %s %s: %w", target.kind, target.name, err)
 	}
-	t.metrics.injections.WithLabelValues(g.kind, "success").Inc()
+	t.metrics.injections.WithLabelValues(target.kind, "success").Inc()
 	log.Info("Injected CA")
 	return nil
 }

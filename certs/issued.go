@@ -26,14 +26,14 @@ type issued struct {
 func parseIssued(cert, key, ca []byte) (*issued, error) {
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
-		return nil, err
+		return nil, unusableError{err}
 	}
 	if len(ca) == 0 {
 		return &issued{cert: &pair}, nil
 	}
 	cas, err := pki.DecodeX509CertificateSetBytes(ca)
 	if err != nil {
-		return nil, fmt.Errorf("parse the CA: %w", err)
+		return nil, fmt.Errorf("parse the CA: %w", unusableError{err})
 	}
 	return &issued{cert: &pair, cas: cas}, nil
 }
@@ -51,12 +51,12 @@ func parseBundle(bundle []byte) []*x509.Certificate {
 }
 
 // check returns why clients would refuse the certificate.
-func (i *issued) check(names []string, now time.Time) error {
+func (i *issued) check(names []string, times ...time.Time) error {
 	roots := i.cas
 	if len(roots) == 0 {
 		roots = []*x509.Certificate{i.cert.Leaf} // for all the rest that is verified
 	}
-	return verifyFor(i.cert, poolOf(roots), names, now)
+	return verifyAt(i.cert, poolOf(roots), names, times)
 }
 
 // verifyFor does what clients do that call the server by the names and trust
@@ -79,6 +79,28 @@ func verifyFor(cert *tls.Certificate, roots *x509.CertPool, names []string, now 
 		}
 	}
 	return nil
+}
+
+// verifyAt does so with one clock or another.
+func verifyAt(cert *tls.Certificate, roots *x509.CertPool, names []string, times []time.Time) (err error) {
+	for _, now := range times {
+		if err = verifyFor(cert, roots, names, now); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// An unusableError says why a certificate cannot be served.
+type unusableError struct{ error }
+
+func (e unusableError) Unwrap() error { return e.error }
+
+// poolIn returns the CAs of a bundle, which may hold anything.
+func poolIn(bundle []byte) *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(bundle)
+	return pool
 }
 
 func poolOf(certs []*x509.Certificate) *x509.CertPool {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/clock"
 )
 
@@ -46,4 +47,8 @@ func loop(ctx context.Context, ticker clock.Ticker, changes changes, reconcile f
 		case <-retry:
 		}
 	}
+}
+
+func newBackoff() *wait.Backoff {
+	return &wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.1, Steps: 9, Cap: time.Minute}
 }

@@ -4,6 +4,7 @@ package certs
 
 import (
 	"errors"
+	"io/fs"
 	"net/url"
 	"time"
 
@@ -11,7 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// metrics are what a [SelfSigned] tells of itself. Labels come from bounded sets.
+// metrics are what a source tells of itself. Labels come from bounded sets.
 type metrics struct {
 	notBefore, notAfter *prometheus.GaugeVec
 	phase               *prometheus.GaugeVec
@@ -79,22 +80,35 @@ func oneIf(condition bool) float64 {
 	return 0
 }
 
+// reasonConflict passes by itself: another writer was faster.
+const reasonConflict = "conflict"
+
 // reasonOf puts an error into one of few classes.
 func reasonOf(err error) string {
 	_, network := errors.AsType[*url.Error](err)
+	_, file := errors.AsType[*fs.PathError](err)
+	_, unusable := errors.AsType[unusableError](err)
 	switch {
 	case errors.Is(err, errForeignSecret):
 		return "foreign_secret"
 	case errors.Is(err, errSkew):
 		return "clock_skew"
+	case errors.Is(err, errNoCertManager):
+		return "no_cert_manager"
+	case errors.Is(err, errNotReady):
+		return "not_ready"
 	case errors.Is(err, errTooManyWrites):
 		return "too_many_writes"
 	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
 		return "forbidden"
 	case lostRace(err):
-		return "conflict"
+		return reasonConflict
 	case network:
 		return "unreachable"
+	case file:
+		return "unreadable_file"
+	case unusable:
+		return "unusable_certificate"
 	default:
 		return "other"
 	}

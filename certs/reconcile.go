@@ -70,6 +70,7 @@ func (s *SelfSigned) tryAdvance(ctx context.Context, seen look) (rotation, error
 	if err != nil {
 		return rotation{}, err
 	}
+	s.about.UID = secret.UID
 	r, err := rotationIn(secret)
 	if err != nil {
 		return rotation{}, err
@@ -101,7 +102,8 @@ func (s *SelfSigned) take(ctx context.Context, secret *corev1.Secret, r rotation
 	if err != nil {
 		return r, err
 	}
-	s.report(ctx, written, r, next, due)
+	s.about.UID = written.UID
+	s.report(ctx, r, next, due)
 	return next, nil
 }
 
@@ -130,7 +132,7 @@ func (s *SelfSigned) usable(r rotation) (cert *tls.Certificate, err error) {
 			return cert, nil
 		}
 	}
-	return nil, fmt.Errorf("use the certificate: %w", err)
+	return nil, fmt.Errorf("use the certificate: %w", unusableError{err})
 }
 
 // use serves the leaf of the rotation, unless the one that is served is good and
@@ -169,7 +171,7 @@ func (s *SelfSigned) prefers(r rotation, seen look, cert *tls.Certificate) bool 
 func (s *SelfSigned) confirm(seen look) {
 	current, now := s.current.Load(), s.opts.Clock.Now()
 	good := !slices.ContainsFunc(seen, func(g glance) bool {
-		return !g.synced || len(g.status(nil, current.Leaf, s.meter.times()).Distrusting) > 0
+		return !g.synced || len(g.config.distrusting(current, false, s.meter.times())) > 0
 	})
 	switch {
 	case good:
@@ -180,9 +182,9 @@ func (s *SelfSigned) confirm(seen look) {
 }
 
 // report tells of a step that was taken.
-func (s *SelfSigned) report(ctx context.Context, secret *corev1.Secret, before, after rotation, taken step) {
+func (s *SelfSigned) report(ctx context.Context, before, after rotation, taken step) {
 	s.metrics.steps.WithLabelValues(string(taken)).Inc()
-	log := logr.FromContextOrDiscard(ctx).WithValues("secret", secret.Namespace+"/"+secret.Name, "phase", after.phase, "phaseBefore", before.phase)
+	log := logr.FromContextOrDiscard(ctx).WithValues("secret", s.secret.namespace+"/"+s.secret.name, "phase", after.phase, "phaseBefore", before.phase)
 	if leaf := after.keys.served(s.opts.Clock.Now()); leaf != nil {
 		log = log.WithValues("serial", leaf.SerialNumber.Text(16), "notAfter", leaf.NotAfter)
 	}
@@ -193,14 +195,6 @@ func (s *SelfSigned) report(ctx context.Context, secret *corev1.Secret, before, 
 		kind, message = corev1.EventTypeWarning, "The Secret held no valid CA, or none for the server's names"
 	}
 	if taken != stepRenew {
-		s.event(secret, kind, taken.reason(), message)
-	}
-}
-
-func (s *SelfSigned) event(secret *corev1.Secret, kind, reason, message string) {
-	if s.opts.Events != nil {
-		s.opts.Events.Event(&corev1.ObjectReference{
-			APIVersion: "v1", Kind: "Secret", Namespace: s.secret.namespace, Name: s.secret.name, UID: secret.UID,
-		}, kind, reason, message)
+		s.event(kind, taken.reason(), message)
 	}
 }

@@ -35,6 +35,12 @@ type secretStore struct {
 	writes          flowcontrol.RateLimiter
 }
 
+var errNoSecretName = errors.New("certificate: the namespace and the name of a Secret are required")
+
+func aboutSecret(namespace, name string) corev1.ObjectReference {
+	return corev1.ObjectReference{APIVersion: "v1", Kind: "Secret", Namespace: namespace, Name: name}
+}
+
 var errForeignSecret = errors.New("it is somebody else's: remove it, or use another name")
 
 // rotationIn returns what the Secret holds, if it is ours.

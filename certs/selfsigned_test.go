@@ -149,7 +149,7 @@ func TestNothingIsGeneratedBeforeTheSecretIsKnown(t *testing.T) {
 	})
 	for range 10 { // however often it looks
 		clock.Step(i.opts.periods.tick)
-		r.changed()
+		r.changes.notice()
 	}
 	require.Empty(t, g.writes())
 	require.False(t, r.Healthy())

@@ -13,7 +13,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
 )
 
@@ -36,6 +38,10 @@ type Options struct {
 	DNSNames []string
 	// Clock is the time; nil is the system's. // optional
 	Clock clock.WithTicker
+	// Registerer gets the metrics. [InMemory] has none. // optional
+	Registerer prometheus.Registerer
+	// Events gets what an operator should know. [InMemory] has none. // optional
+	Events record.EventRecorder
 
 	profile profile // by default newProfile
 	periods periods // by default defaultPeriods

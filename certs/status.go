@@ -3,6 +3,7 @@
 package certs
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"slices"
@@ -11,8 +12,10 @@ import (
 
 // A Status says how the certificates are.
 type Status struct {
-	// Phase is how far the rotation of the CA is: steady, publish, switch or
-	// retire; empty if there is no Secret.
+	// Mode is who issues the certificate; empty if nobody knows.
+	Mode Mode `json:"mode,omitempty"`
+	// Phase is, in mode self, how far the rotation of the CA is: steady, publish,
+	// switch or retire; empty if there is no Secret.
 	Phase string `json:"phase,omitempty"`
 	// RetireAfter is when, in phase switch, the last certificate of the old CA
 	// has ended.
@@ -25,7 +28,19 @@ type Status struct {
 	ClockSkewSeconds float64 `json:"clockSkewSeconds"`
 	// Problems are what somebody has to look after, in sentences.
 	Problems []string `json:"problems,omitempty"`
+	// Unknown is what could not be read, in sentences.
+	Unknown []string `json:"unknown,omitempty"`
 }
+
+// A Mode is who issues the certificate.
+type Mode string
+
+// The modes, each a [Source].
+const (
+	ModeSelf        Mode = "self"         // [SelfSigned]
+	ModeCertManager Mode = "cert-manager" // [CertManager]
+	ModeFiles       Mode = "files"        // [Files]
+)
 
 // A Role is what a certificate is for.
 type Role string
@@ -58,7 +73,8 @@ type Target struct {
 	Name string `json:"name"`
 	// Exists is false also as long as nothing is known about the target.
 	Exists bool `json:"exists"`
-	// Injected reports whether each of its webhooks has the CA bundle.
+	// Injected reports whether each of its webhooks has the CA bundle; in modes
+	// in which others have a say in that, whether each trusts the certificate.
 	Injected bool `json:"injected"`
 	// Distrusting are the webhooks whose calls fail, because their bundle does
 	// not verify the leaf.
@@ -69,27 +85,72 @@ type Target struct {
 // from being renewed.
 const lowLife = 0.2
 
-// newStatus returns the status of a server that serves the leaf.
-func newStatus(r rotation, leaf *x509.Certificate, seen look, meter *skewMeter) *Status {
-	skew, now := meter.skew(), meter.clock.Now()
-	s := &Status{ClockSkewSeconds: skew.Seconds(), Certificates: []Certificate{}, Targets: []Target{}}
-	if len(r.keys) > 0 {
+// A view is what a status is made of.
+type view struct {
+	mode Mode
+	// rotation is that of mode self.
+	rotation rotation
+	// cert is served; nil is none, or not known.
+	cert *tls.Certificate
+	// cas are those that vouch for it.
+	cas  []*x509.Certificate
+	seen look
+	// outside says that this is no server, which has a certificate or has none.
+	outside bool
+	// system says that webhooks without a bundle trust the certificate.
+	system bool
+	meter  *skewMeter
+}
+
+func (v *view) status() *Status {
+	skew, times := v.meter.skew(), v.meter.times()
+	now := times[len(times)-1] // of two, the API server's
+	s := &Status{Mode: v.mode, ClockSkewSeconds: skew.Seconds(), Certificates: []Certificate{}, Targets: []Target{}}
+	if r := v.rotation; len(r.keys) > 0 {
 		s.Phase = string(r.phase)
 		if r.phase == phaseSwitch && !r.retireAfter.IsZero() {
 			s.RetireAfter = &r.retireAfter
 		}
 	}
-	if leaf != nil {
-		s.Certificates = append(s.Certificates, newCertificate(RoleLeaf, leaf, now))
+	if v.cert != nil {
+		s.Certificates = append(s.Certificates, newCertificate(RoleLeaf, v.cert.Leaf, now))
 	}
-	for _, ca := range r.keys.authorities() {
-		s.Certificates = append(s.Certificates, newCertificate(r.roleOf(ca, now), ca, now))
+	for _, ca := range v.cas {
+		role := RoleCA
+		if v.mode == ModeSelf {
+			role = v.rotation.roleOf(ca, now)
+		}
+		s.Certificates = append(s.Certificates, newCertificate(role, ca, now))
 	}
-	for _, g := range seen {
-		s.Targets = append(s.Targets, g.status(r.keys.bundle(), leaf, meter.times()))
+	for _, g := range v.seen {
+		s.Targets = append(s.Targets, v.target(g))
 	}
-	s.Problems = s.problems(skew)
+	if !v.outside && !slices.ContainsFunc(s.Certificates, func(c Certificate) bool { return c.Role == RoleLeaf && c.LifeLeft > 0 }) {
+		s.Problems = append(s.Problems, "there is no valid certificate to serve")
+	}
+	s.Problems = append(s.Problems, s.problems()...)
+	if skew.Abs() > maxSkew {
+		s.Problems = append(s.Problems, describeSkew(skew))
+	}
 	return s
+}
+
+func (v *view) target(g glance) Target {
+	t := Target{Kind: g.kind, Name: g.name}
+	if g.config == nil {
+		return t
+	}
+	t.Exists = true
+	if v.cert != nil || !v.outside {
+		t.Distrusting = g.config.distrusting(v.cert, v.system, v.meter.times())
+		t.Injected = len(t.Distrusting) == 0
+	} else {
+		t.Injected = g.config.hopes(v.meter.times())
+	}
+	if bundle := v.rotation.keys.bundle(); len(bundle) > 0 {
+		t.Injected = g.config.carries(bundle)
+	}
+	return t
 }
 
 func (r rotation) roleOf(ca *x509.Certificate, now time.Time) Role {
@@ -119,27 +180,9 @@ func newCertificate(role Role, cert *x509.Certificate, now time.Time) Certificat
 	return c
 }
 
-func (g *glance) status(bundle []byte, leaf *x509.Certificate, times []time.Time) Target {
-	t := Target{Kind: g.kind, Name: g.name}
-	if g.config == nil {
-		return t
-	}
-	t.Exists, t.Injected = true, len(bundle) > 0 && g.config.carries(bundle)
-	for _, w := range g.config.webhooks {
-		if leaf == nil || !slices.ContainsFunc(times, func(now time.Time) bool {
-			return keyring{caCert: w.bundle}.verify(leaf, leaf.DNSNames, now) == nil
-		}) {
-			t.Distrusting = append(t.Distrusting, w.name)
-		}
-	}
-	return t
-}
-
-func (s *Status) problems(skew time.Duration) []string {
+// problems returns those of certificates and targets.
+func (s *Status) problems() []string {
 	var all []string
-	if !slices.ContainsFunc(s.Certificates, func(c Certificate) bool { return c.Role == RoleLeaf && c.LifeLeft > 0 }) {
-		all = append(all, "there is no valid certificate to serve")
-	}
 	for _, c := range s.Certificates {
 		if c.LifeLeft < lowLife && c.Role != RoleOldCA {
 			all = append(all, fmt.Sprintf("certificate %s (%s) ends at %s and is not renewed", c.SerialNumber, c.Role, c.NotAfter.Format(time.RFC3339)))
@@ -154,9 +197,6 @@ func (s *Status) problems(skew time.Duration) []string {
 		case !t.Injected:
 			all = append(all, fmt.Sprintf("%s %s has not got the present CA bundle", t.Kind, t.Name))
 		}
-	}
-	if skew.Abs() > maxSkew {
-		all = append(all, describeSkew(skew))
 	}
 	return all
 }

@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -80,7 +79,7 @@ func (t *trust) common() map[string]bool {
 
 // accepts reports whether all callers can be expected to trust the certificate:
 // all webhooks have had its CA for the dwell time.
-func (t *trust) accepts(cert *tls.Certificate, names []string, now time.Time, dwell time.Duration) bool {
+func (t *trust) accepts(cert *tls.Certificate, names []string, now time.Time, dwell time.Duration, times []time.Time) bool {
 	if t.nobody() {
 		return true
 	}
@@ -90,7 +89,7 @@ func (t *trust) accepts(cert *tls.Certificate, names []string, now time.Time, dw
 			pool.AddCert(ca)
 		}
 	}
-	return verifyFor(cert, pool, names, now) == nil
+	return verifyAt(cert, pool, names, times) == nil
 }
 
 // nobody reports whether it is known that there is no bundle to verify with.
@@ -105,20 +104,18 @@ func (t *trust) nobody() bool {
 
 // check returns which target, as it is known to be now, does not trust the
 // certificate.
-func (t *trust) check(cert *tls.Certificate, names []string, now time.Time) error {
+func (t *trust) check(cert *tls.Certificate, names []string, times []time.Time) error {
 	for _, target := range t.all {
-		if err := t.checkOne(target, cert, names, now); err != nil {
+		if err := t.checkOne(target, cert, names, times); err != nil {
 			return fmt.Errorf("%s %s does not trust the certificate: %w", target.kind, target.name, err)
 		}
 	}
 	return nil
 }
 
-func (t *trust) checkOne(target *target, cert *tls.Certificate, names []string, now time.Time) error {
+func (t *trust) checkOne(target *target, cert *tls.Certificate, names []string, times []time.Time) error {
 	for _, bundle := range t.bundles(target) {
-		pool := x509.NewCertPool()
-		pool.AppendCertsFromPEM(bundle)
-		if err := verifyFor(cert, pool, names, now); err != nil {
+		if err := verifyAt(cert, poolIn(bundle), names, times); err != nil {
 			return err
 		}
 	}
@@ -138,10 +135,9 @@ func (t *trust) add(ctx context.Context, cas []*x509.Certificate, now time.Time,
 		}
 		bundle := bundleOf(append(t.kept(target, c, cas, now, life), cas...))
 		if c.carries(bundle) {
-			continue
-		}
-		if err := t.write(ctx, target, c, bundle); err != nil {
-			errs = append(errs, fmt.Errorf("inject the CA into %s %s: %w", target.kind, target.name, err))
+			target.carried = bundle
+		} else if err := t.put(ctx, target, c, bundle); err != nil {
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
@@ -178,15 +174,4 @@ func lastInjected(target *target) time.Time {
 		}
 	}
 	return time.Time{}
-}
-
-func (t *trust) write(ctx context.Context, target *target, c *configuration, bundle []byte) error {
-	if !t.writes.TryAccept() {
-		return errTooManyWrites
-	}
-	if err := target.apply(ctx, c, bundle); err != nil {
-		return err
-	}
-	logr.FromContextOrDiscard(ctx).Info("Injected CA", "kind", target.kind, "name", target.name)
-	return nil
 }

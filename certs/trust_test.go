@@ -42,6 +42,9 @@ func (i *installation) startFiles(t *testing.T, config *rest.Config, pair keyPai
 	if change != nil {
 		change(&opts)
 	}
+	if opts.Clock != nil {
+		config = withDate(config, opts.Clock)
+	}
 	files, err := NewFiles(clientFor(t, config), opts)
 	require.NoError(t, err)
 	return &fileReplica{Files: files, mount: m, log: startSource(t, files)}
