@@ -100,7 +100,10 @@ func (c *CertManager) follow(ctx context.Context) error {
 func (c *CertManager) load() error {
 	object, found, err := c.secret.GetStore().GetByKey(c.opts.Namespace + "/" + c.opts.Secret)
 	secret, ok := object.(*corev1.Secret)
-	if err != nil || !found || !ok || c.next != nil && c.read.ResourceVersion == secret.ResourceVersion {
+	if err != nil {
+		return err
+	}
+	if !found || !ok || c.next != nil && c.read.ResourceVersion == secret.ResourceVersion {
 		return nil
 	}
 	next, err := parseIssued(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey], secret.Data[cmmeta.TLSCAKey])

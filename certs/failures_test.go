@@ -90,9 +90,9 @@ func TestTargetCannotBeReadBack(t *testing.T) {
 	require.Equal(t, string(phasePublish), i.secret(t).Annotations[phaseAnnotation])
 
 	g.set(nil)
-	minutes(t, clock, g, 10) // what cannot be read may have been changed, so the dwell begins anew
+	tenMinutes(t, clock, g) // what cannot be read may have been changed, so the dwell begins anew
 	require.Equal(t, string(phasePublish), i.secret(t).Annotations[phaseAnnotation])
-	minutes(t, clock, g, 10)
+	tenMinutes(t, clock, g)
 	i.reaches(t, phaseSwitch)
 }
 
@@ -123,7 +123,7 @@ func TestCAIsStrippedMidRotation(t *testing.T) {
 			if p == phaseSwitch {
 				stripped = bytes.TrimPrefix(both, old)
 			}
-			minutes(t, clock, g, 10)
+			tenMinutes(t, clock, g)
 			i.replace(t, func(c *admissionregistrationv1.WebhookClientConfig) { c.CABundle = stripped })
 			eventually(t, func(c *assert.CollectT) {
 				bundle, err := i.injected(t.Context())
@@ -136,18 +136,18 @@ func TestCAIsStrippedMidRotation(t *testing.T) {
 			if p == phaseSwitch {
 				return
 			}
-			minutes(t, clock, g, 10)
+			tenMinutes(t, clock, g)
 			require.Equal(t, string(phasePublish), i.secret(t).Annotations[phaseAnnotation])
-			minutes(t, clock, g, 10)
+			tenMinutes(t, clock, g)
 			i.reaches(t, phaseSwitch)
 		})
 	}
 }
 
-// minutes lets time pass, and the replica behind the gate look each minute.
-func minutes(t *testing.T, clock *clocktesting.FakeClock, g *gate, n int) {
+// tenMinutes lets time pass, and the replica behind the gate look each minute.
+func tenMinutes(t *testing.T, clock *clocktesting.FakeClock, g *gate) {
 	t.Helper()
-	for range n {
+	for range 10 {
 		before := g.count("GET /version") // the last thing it does
 		clock.Step(time.Minute)
 		eventually(t, func(c *assert.CollectT) { assert.Greater(c, g.count("GET /version"), before) })

@@ -153,7 +153,7 @@ func (l look) settled(bundle []byte) bool {
 func (l look) note(bundle []byte) {
 	for _, g := range l {
 		if g.config != nil && g.config.carries(bundle) {
-			g.target.carried = bundle
+			g.carried = bundle
 		}
 	}
 }

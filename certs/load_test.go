@@ -151,7 +151,7 @@ func (f *fleet) replaceReplicas(ctx context.Context, t *testing.T) {
 			return
 		case <-time.After(2*time.Second + rand.N(4*time.Second)):
 		}
-		next := f.startSlow(t)
+		next := f.startSlow(t) //nolint:contextcheck // it outlives the load
 		f.mu.Lock()
 		n := rand.IntN(len(f.replicas))
 		old := f.replicas[n]

@@ -170,6 +170,7 @@ func (m *machine) clients(views [maxTargets]modelView, newest int8, settled bool
 			since[nameOf(ca)] = modelNow.Add(-modelTick)
 		}
 		switch v.successor {
+		case notSeen:
 		case seenNow:
 			since[nameOf(newest)] = modelNow
 		case seenLong:

@@ -85,7 +85,7 @@ func (s *search) count(w *world) {
 func (s *search) way(key uint64) []string {
 	var way []string
 	for o := s.known[key]; o.from != 0; o = s.known[o.from] {
-		way = append(way, o.event.String())
+		way = append(way, o.String())
 	}
 	slices.Reverse(way)
 	return way
