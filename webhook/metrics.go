@@ -22,6 +22,7 @@ type metrics struct {
 	injections *prometheus.CounterVec
 	breakglass *prometheus.CounterVec
 	panics     *prometheus.CounterVec
+	handshakes *prometheus.CounterVec
 	shed       prometheus.Counter
 	ready      prometheus.Gauge
 }
@@ -55,6 +56,10 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 			Name: "sallyport_panics_total",
 			Help: "Rules and mutators that panicked; their requests were answered with HTTP 500.",
 		}, []string{"name"}),
+		handshakes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sallyport_tls_handshake_errors_total",
+			Help: "TLS handshakes that failed; distrusted are those of callers that refuse the certificate.",
+		}, []string{"reason"}),
 		shed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sallyport_shed_total",
 			Help: "Requests answered with HTTP 503 because too many were in flight.",
@@ -64,7 +69,7 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 			Help: "1 when the server answers reviews, as the readiness probe last saw it.",
 		}),
 	}
-	registerer.MustRegister(m.requests, m.duration, m.findings, m.injections, m.breakglass, m.panics, m.shed, m.ready)
+	registerer.MustRegister(m.requests, m.duration, m.findings, m.injections, m.breakglass, m.panics, m.handshakes, m.shed, m.ready)
 	return m
 }
 

@@ -101,6 +101,13 @@ func (f *commonFlags) now() (time.Time, error) {
 	return t, nil
 }
 
+// What is where by default in a cluster.
+const (
+	defaultService        = "sallyport-system/sallyport"
+	defaultSecret         = "sallyport-certs"
+	defaultConfigurations = "sallyport"
+)
+
 // complete registers the values of a flag for shell completion.
 func complete(cmd *cobra.Command, flag string, values ...string) {
 	err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))

@@ -44,12 +44,14 @@ func newServe() *cobra.Command {
 		Short: "Run the webhook server",
 		Long: `Run the webhook server. In a cluster it watches the objects that rules read, and
 keeps its certificate in a Secret and the CA in the webhook configurations. With
---cert-mode files somebody else puts the certificate into files, at any time, and
-the CA too if there is a --ca-file.
+--cert-mode cert-manager it asks cert-manager for the certificate; with --cert-mode
+files somebody else puts it into files, at any time, and the CA too if there is a
+--ca-file.
 
 With --standalone it serves on localhost with a CA in memory, the built-in policy
 and no cluster, and prints the CA to standard output: for trying it with curl.`,
 		Example: `  sallyport serve --service sallyport-system/sallyport
+  sallyport serve --cert-mode cert-manager --issuer ClusterIssuer/corporate
   sallyport serve --kubeconfig ~/.kube/config --dns-name host.example.com
   sallyport serve --standalone --listen localhost:9443`,
 		Args: cobra.NoArgs,
@@ -69,10 +71,11 @@ and no cluster, and prints the CA to standard output: for trying it with curl.`,
 	flags.StringVar(&f.config, "config", "", "Configuration `file`: facts about the mesh")
 	flags.StringVar(&f.listen, "listen", "", "`address` for the API server's calls, over TLS (default :9443, standalone localhost:9443)")
 	flags.StringVar(&f.probes, "listen-probes", ":8081", "`address` for /healthz, /readyz and /metrics; empty for none")
-	flags.StringVar(&f.service, "service", "sallyport-system/sallyport", "`namespace/name` of the Service in front of the server; its certificate is for that name, and the Secret in that namespace")
+	flags.StringVar(&f.service, "service", defaultService, "`namespace/name` of the Service in front of the server; its certificate is for that name, and the Secret in that namespace")
 	flags.StringSliceVar(&f.dnsNames, "dns-name", nil, "further DNS `names` of the certificate, for callers that do not use the Service")
-	flags.StringVar(&f.webhooks, "webhook-configuration", "sallyport", "`name` of the webhook configurations that get the CA")
+	flags.StringVar(&f.webhooks, "webhook-configuration", defaultConfigurations, "`name` of the webhook configurations that get the CA")
 	f.certs.add(flags)
+	complete(cmd, "cert-mode", certModes...)
 	flags.DurationVar(&f.drainDelay, "drain-delay", 10*time.Second, "how long to go on serving after SIGTERM, while endpoints forget the server")
 	flags.IntVarP(&f.verbosity, "verbosity", "v", 0, "log `level`: 0 for operators, 1 for debugging")
 	return cmd

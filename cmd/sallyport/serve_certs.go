@@ -6,19 +6,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
+	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
+	cmclient "github.com/cert-manager/cert-manager/pkg/client/clientset/versioned"
 	"github.com/spf13/pflag"
-	"k8s.io/client-go/kubernetes"
 
 	"github.com/sallyport-dev/sallyport/certs"
 	"github.com/sallyport-dev/sallyport/webhook"
 )
 
-// The values of --cert-mode.
-const (
-	certModeSelf  = "self"
-	certModeFiles = "files"
-)
+// certModes are the values of --cert-mode.
+var certModes = []string{string(certs.ModeSelf), string(certs.ModeCertManager), string(certs.ModeFiles)}
 
 // certFlags say where the certificates come from: those of the server and those
 // of its callers.
@@ -29,13 +29,18 @@ type certFlags struct {
 	keyFile  string
 	caFile   string
 
+	issuer     string
+	caInjector bool
+
 	clientCAFile string
 	clientNames  []string
 }
 
 func (f *certFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.mode, "cert-mode", certModeSelf, "`who` issues the certificate: self, or whoever writes the files")
-	flags.StringVar(&f.secret, "secret", "sallyport-certs", "`name` of the Secret with the certificate")
+	flags.StringVar(&f.mode, "cert-mode", string(certs.ModeSelf), "`who` issues the certificate: "+enumeration(certModes))
+	flags.StringVar(&f.secret, "secret", defaultSecret, "`name` of the Secret with the certificate, for all modes but files")
+	flags.StringVar(&f.issuer, "issuer", "", "`kind/name` of the issuer for --cert-mode cert-manager, such as ClusterIssuer/corporate or KIND.GROUP/NAME (default a CA of its own)")
+	flags.BoolVar(&f.caInjector, "cainjector", false, "leave the CA in the webhook configurations to cert-manager's cainjector, from v1.21 on")
 	flags.StringVar(&f.certFile, "tls-cert-file", "", "`file` with the certificate, followed by intermediate CAs, for --cert-mode files")
 	flags.StringVar(&f.keyFile, "tls-private-key-file", "", "`file` with its private key")
 	flags.StringVar(&f.caFile, "ca-file", "", "`file` with the CA for the webhook configurations; without one, they are left as they are")
@@ -45,32 +50,61 @@ func (f *certFlags) add(flags *pflag.FlagSet) {
 
 // check refuses flags that would have no effect.
 func (f *certFlags) check(standalone bool) error {
-	files := f.certFile != "" || f.keyFile != "" || f.caFile != ""
+	mode := certs.Mode(f.mode)
 	switch {
-	case f.mode != certModeSelf && f.mode != certModeFiles:
-		return fmt.Errorf("--cert-mode %q: want self or files", f.mode)
-	case standalone && f.mode != certModeSelf:
+	case !slices.Contains(certModes, f.mode):
+		return fmt.Errorf("--cert-mode %q: want %s", f.mode, enumeration(certModes))
+	case standalone && mode != certs.ModeSelf:
 		return errors.New("--standalone has a CA in memory, and no other --cert-mode")
-	case f.mode == certModeFiles && (f.certFile == "" || f.keyFile == ""):
+	case mode == certs.ModeFiles && (f.certFile == "" || f.keyFile == ""):
 		return errors.New("--cert-mode files needs --tls-cert-file and --tls-private-key-file")
-	case f.mode != certModeFiles && files:
+	case mode != certs.ModeFiles && f.certFile+f.keyFile+f.caFile != "":
 		return errors.New("--tls-cert-file, --tls-private-key-file and --ca-file are for --cert-mode files")
+	case mode != certs.ModeCertManager && (f.issuer != "" || f.caInjector):
+		return errors.New("--issuer and --cainjector are for --cert-mode cert-manager")
 	case f.clientCAFile == "" && len(f.clientNames) > 0:
 		return errors.New("--client-allowed-names needs --client-ca-file")
 	}
-	return nil
+	_, err := f.issuerRef()
+	return err
+}
+
+// issuerRef returns the issuer of --issuer; nil without one.
+func (f *certFlags) issuerRef() (*cmmeta.IssuerReference, error) {
+	if f.issuer == "" {
+		return nil, nil
+	}
+	kind, name, ok := strings.Cut(f.issuer, "/")
+	kind, group, _ := strings.Cut(kind, ".")
+	if !ok || kind == "" || name == "" {
+		return nil, fmt.Errorf("--issuer %q: want KIND/NAME or KIND.GROUP/NAME", f.issuer)
+	}
+	return &cmmeta.IssuerReference{Kind: kind, Group: group, Name: name}, nil
 }
 
 // source returns the source of the serving certificate.
-func (f *certFlags) source(client kubernetes.Interface, namespace string, opts certs.Options, webhooks string) (certs.Source, error) {
-	switch f.mode {
-	case certModeFiles:
-		return certs.NewFiles(client, certs.FilesOptions{
+func (f *certFlags) source(api *api, namespace string, opts certs.Options, webhooks string) (certs.Source, error) {
+	switch certs.Mode(f.mode) {
+	case certs.ModeFiles:
+		return certs.NewFiles(api.core, certs.FilesOptions{
 			Options: opts, CertFile: f.certFile, KeyFile: f.keyFile, CAFile: f.caFile,
 			ValidatingConfiguration: webhooks, MutatingConfiguration: webhooks,
 		})
+	case certs.ModeCertManager:
+		issuer, err := f.issuerRef()
+		if err != nil {
+			return nil, err
+		}
+		certManager, err := cmclient.NewForConfig(api.config)
+		if err != nil {
+			return nil, err
+		}
+		return certs.NewCertManager(api.core, certManager, certs.CertManagerOptions{
+			Options: opts, Namespace: namespace, Secret: f.secret, Issuer: issuer, CAInjector: f.caInjector,
+			ValidatingConfiguration: webhooks, MutatingConfiguration: webhooks,
+		})
 	default:
-		return certs.NewSelfSigned(client, certs.SelfSignedOptions{
+		return certs.NewSelfSigned(api.core, certs.SelfSignedOptions{
 			Options: opts, Namespace: namespace, Secret: f.secret,
 			ValidatingConfiguration: webhooks, MutatingConfiguration: webhooks,
 		})

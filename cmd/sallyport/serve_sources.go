@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/record"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sallyport-dev/sallyport/certs"
 	"github.com/sallyport-dev/sallyport/rules"
@@ -42,66 +43,100 @@ func standalone(opts *webhook.Options, stdout io.Writer) ([]task, error) {
 // inCluster completes the options for a server that shares its certificate with
 // its replicas and watches the mesh.
 func inCluster(f *serveFlags, opts *webhook.Options) ([]task, error) {
-	namespace, service, ok := strings.Cut(f.service, "/")
-	if !ok {
-		return nil, usageError(fmt.Errorf("--service %q: want namespace/name", f.service))
+	namespace, dnsName, err := parseService(f.service)
+	if err != nil {
+		return nil, usageError(err)
 	}
 	restConfig, err := restConfig(f.kubeconfig)
 	if err != nil {
 		return nil, usageError(err)
 	}
-	client, err := kubernetes.NewForConfig(restConfig)
+	api, err := newAPI(restConfig)
 	if err != nil {
 		return nil, usageError(err)
 	}
-	source, err := f.certs.source(client, namespace, certs.Options{
-		DNSNames: append([]string{service + "." + namespace + ".svc"}, f.dnsNames...),
+	source, err := f.certs.source(api, namespace, certs.Options{
+		DNSNames: append([]string{dnsName}, f.dnsNames...), Registerer: opts.Registry, Events: api.events,
 	}, f.webhooks)
 	if err != nil {
 		return nil, usageError(err)
 	}
-	// A client of its own, so that whoever breaks the glass does not wait for others.
-	glass, err := authorizationclient.NewForConfig(restConfig)
-	if err != nil {
-		return nil, usageError(err)
-	}
-	tasks, err := watchCluster(restConfig, client, f.webhooks, opts)
+	tasks, err := watchCluster(api, f.webhooks, opts)
 	if err != nil {
 		return nil, &exitError{code: exitCluster, err: err}
 	}
 	opts.Certificates = source
-	opts.BreakGlass = webhook.NewBreakGlass(glass)
-	return append(tasks, source.Start), nil
+	opts.BreakGlass = webhook.NewBreakGlass(api.glass)
+	return append(tasks, source.Start, api.recordEvents), nil
+}
+
+// parseService returns the namespace of --service, and the name by which the API
+// server calls it.
+func parseService(service string) (namespace, dnsName string, err error) {
+	namespace, name, ok := strings.Cut(service, "/")
+	if !ok {
+		return "", "", fmt.Errorf("--service %q: want namespace/name", service)
+	}
+	return namespace, name + "." + namespace + ".svc", nil
+}
+
+// An api is the API server, by its clients.
+type api struct {
+	config *rest.Config
+	core   kubernetes.Interface
+	// glass is a client of its own, so that whoever breaks the glass does not wait
+	// for others.
+	glass authorizationclient.AuthorizationV1Interface
+	// policies writes their status.
+	policies client.Client
+
+	broadcaster record.EventBroadcaster
+	events      record.EventRecorder
+}
+
+func newAPI(config *rest.Config) (*api, error) {
+	core, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	glass, err := authorizationclient.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	policies, err := webhook.NewClient(config)
+	if err != nil {
+		return nil, err
+	}
+	broadcaster := record.NewBroadcaster()
+	events := broadcaster.NewRecorder(policies.Scheme(), corev1.EventSource{Component: "sallyport"})
+	return &api{config: config, core: core, glass: glass, policies: policies, broadcaster: broadcaster, events: events}, nil
+}
+
+// recordEvents writes events into the cluster.
+func (a *api) recordEvents(ctx context.Context) error {
+	watch := a.broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: a.core.CoreV1().Events("")})
+	<-ctx.Done()
+	watch.Stop()
+	a.broadcaster.Shutdown()
+	return nil
 }
 
 // watchCluster completes the options with what is read from the cluster.
-func watchCluster(restConfig *rest.Config, kubeClient kubernetes.Interface, webhooks string, opts *webhook.Options) ([]task, error) {
-	cache, err := webhook.NewCache(restConfig)
+func watchCluster(api *api, webhooks string, opts *webhook.Options) ([]task, error) {
+	cache, err := webhook.NewCache(api.config)
 	if err != nil {
 		return nil, err
 	}
-	statusClient, err := webhook.NewClient(restConfig)
-	if err != nil {
-		return nil, err
-	}
-	events := record.NewBroadcaster()
 	index := mesh.New(opts.Config)
 	objects := webhook.NewMeshFeed(cache, index, rules.Reads())
-	routes := webhook.NewRouteCondition(kubeClient, webhooks, opts.Log)
+	routes := webhook.NewRouteCondition(api.core, webhooks, opts.Log)
 	policies := webhook.NewPolicyFeed(webhook.PolicyFeedOptions{
-		Cache: cache, Client: statusClient, Index: index, Compiled: routes.Set, Registry: opts.Registry, Log: opts.Log,
-		Events: events.NewRecorder(statusClient.Scheme(), corev1.EventSource{Component: "sallyport"}),
+		Cache: cache, Client: api.policies, Index: index, Compiled: routes.Set, Registry: opts.Registry, Log: opts.Log,
+		Events: api.events,
 	})
 	opts.Mesh, opts.Policies = index, policies
 	opts.Ready = map[string]func(context.Context) error{"mesh": objects.Ready, "policies": policies.Ready}
-	recordEvents := func(ctx context.Context) error {
-		watch := events.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: kubeClient.CoreV1().Events("")})
-		<-ctx.Done()
-		watch.Stop()
-		events.Shutdown()
-		return nil
-	}
-	return []task{cache.Start, objects.Run, policies.Run, routes.Run, recordEvents}, nil
+	return []task{cache.Start, objects.Run, policies.Run, routes.Run}, nil
 }
 
 // restConfig says how to reach the API server: as the kubeconfig file says, else
