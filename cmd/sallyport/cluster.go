@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -34,13 +35,22 @@ func (f *clusterFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.context, "kube-context", "", "`context` of the kubeconfig")
 }
 
-// client returns a client for the cluster.
-func (f *clusterFlags) client() (client.Client, error) {
+// config says how to reach the cluster.
+func (f *clusterFlags) config() (*rest.Config, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = f.kubeconfig
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: f.context}).ClientConfig()
 	if err != nil {
 		return nil, usageError(fmt.Errorf("find the cluster: %w; give --kubeconfig FILE", err))
+	}
+	return config, nil
+}
+
+// client returns a client for the cluster.
+func (f *clusterFlags) client() (client.Client, error) {
+	config, err := f.config()
+	if err != nil {
+		return nil, err
 	}
 	config.QPS = -1 // pages follow each other; the API server has its own fairness
 	c, err := webhook.NewClient(config)

@@ -21,7 +21,7 @@ import (
 
 // The exit codes, the same for every command and output format.
 const (
-	exitFindings   = 1 // findings at or above --fail-on, or something to fix
+	exitFindings   = 1 // findings at or above --fail-on, or something to fix or to mend
 	exitUsage      = 2 // wrong flags, arguments or configuration
 	exitUnreadable = 3 // input that could not be read, or not be fixed
 	exitCluster    = 4 // the cluster did not answer or refused
@@ -73,7 +73,7 @@ what people forget. The same rules run at admission and over files.`,
 		// kubectl runs kubectl-NAME as "kubectl NAME".
 		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl sallyport"}
 	}
-	root.AddCommand(newServe(), newCheck(), newFix(), newTest(), newExplain(), newRules(), newPolicy(), newVersion())
+	root.AddCommand(newServe(), newCheck(), newFix(), newTest(), newExplain(), newRules(), newPolicy(), newDoctor(), newVersion())
 	return root
 }
 

@@ -56,12 +56,18 @@ func TestCheckClusterAway(t *testing.T) {
 	require.Equal(t, 2, code, out)
 	require.Contains(t, out, `context "nowhere" does not exist`)
 
-	kubeconfig, err := os.ReadFile(controlPlane.Kubeconfig)
-	require.NoError(t, err)
-	away := filepath.Join(t.TempDir(), "kubeconfig")
-	server := regexp.MustCompile(`server: .*`).ReplaceAll(kubeconfig, []byte("server: https://127.0.0.1:1"))
-	require.NoError(t, os.WriteFile(away, server, 0o600))
-	out, code = check(t, "", "--kubeconfig", away)
+	out, code = check(t, "", "--kubeconfig", away(t))
 	require.Equal(t, 4, code, out)
 	require.Contains(t, out, "connection refused")
+}
+
+// away returns a kubeconfig for a cluster that does not answer.
+func away(t *testing.T) string {
+	t.Helper()
+	kubeconfig, err := os.ReadFile(controlPlane.Kubeconfig)
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	server := regexp.MustCompile(`server: .*`).ReplaceAll(kubeconfig, []byte("server: https://127.0.0.1:1"))
+	require.NoError(t, os.WriteFile(path, server, 0o600))
+	return path
 }
