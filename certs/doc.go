@@ -7,10 +7,15 @@
 //
 // Each mode is a [Source]:
 //
-//   - [SelfSigned], for a server in a cluster: a CA of its own, kept in a Secret
-//     that all replicas share, and injected into the webhook configurations.
+//   - [SelfSigned], the default for a server in a cluster: a CA of its own, kept in
+//     a Secret that all replicas share, and injected into the webhook configurations.
+//   - [CertManager]: a certificate that cert-manager issues, by a CA that it makes
+//     or by an issuer that is there; injected by cainjector or by this package.
+//   - [Files]: a certificate that somebody else writes into files, at any time.
 //   - [InMemory], for a server without a cluster: a CA that ends with the
 //     process. Whoever calls the server must be given its CABundle.
+//
+// [Inspect] tells from outside how the certificates of an installation are.
 //
 // # Trust
 //
@@ -23,9 +28,11 @@
 //
 //	type: kubernetes.io/tls
 //	metadata.labels[sallyport.dev/certs]: self-signed    ours; no other Secret is ever written
-//	metadata.annotations[sallyport.dev/ca-phase]: steady no rotation is going on
+//	metadata.annotations[sallyport.dev/ca-phase]         how far a rotation is
+//	metadata.annotations[sallyport.dev/ca-retire-after]  when the last leaf of the old CA has ended
 //	data[ca.crt]: the CAs to trust, which is what webhook configurations get
 //	data[ca.key]: the key of the CA among them that signs
+//	data[ca-next.key]: the key of the CA that will sign, while one is published
 //	data[tls.crt], data[tls.key]: the leaf, which every replica serves
 //
 // Replicas need no leader. What is written follows from what was read, under the
@@ -35,10 +42,35 @@
 // manager "sallyport-certs", which owns webhooks[*].clientConfig.caBundle and
 // nothing else; whoever sets that field as well is overruled.
 //
+// # Rotation
+//
+// A CA is replaced in four phases, so that at no time somebody is served a
+// certificate whose CA he does not trust:
+//
+//	steady   CA1 is trusted and signs, until a third of its life is left
+//	publish  CA2 is trusted as well, until every webhook configuration has been
+//	         read back with it, and API servers have had 15 minutes to notice
+//	switch   CA2 signs, with a new leaf; CA1 is trusted until its last leaf has ended
+//	retire   only CA2 is trusted, until every webhook configuration says so
+//
+// Each step is one write of the Secret that follows from the Secret alone and from
+// what this replica has seen, so that any replica may take it, and may die at any
+// point of it. The other modes do likewise with what others issue: a certificate of
+// a CA that is new to the webhook configurations is held back until they have had
+// it for as long.
+//
+// Clocks are compared with the API server's. If they differ by more than 5 minutes,
+// no CA is rotated, and what must be issued is valid by both.
+//
+// # Permissions
+//
 // The server's service account needs, by resourceNames where the verb knows them:
 //
-//	secrets, in its namespace                      get list watch update, and create
+//	secrets, in its namespace                      get list watch; mode self: update, and create
 //	{validating,mutating}webhookconfigurations     get list watch patch
+//	issuers and certificates of cert-manager.io,   mode cert-manager: get patch create
+//	in its namespace
+//	events                                         create patch
 //
 // # Failure
 //
@@ -55,10 +87,4 @@
 //   - A webhook configuration is missing: nothing, until it is created. One that
 //     lost the CA gets it again.
 //   - The API server is away or refuses: the last good certificate is served.
-//
-// Not done yet is a rotation of the CA without a failed call. When a CA has a third
-// of its life left, CA and leaf are replaced in one step: the old CA stays trusted,
-// and each replica first injects the new one and then serves the new leaf, but does
-// not wait until every API server has noticed. Nor is a replica held back whose
-// clock is wrong by so much that it takes good certificates for bad ones.
 package certs

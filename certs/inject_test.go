@@ -191,41 +191,7 @@ func someBundle(t *testing.T) []byte {
 func TestPermissions(t *testing.T) {
 	i := newInstallation(t)
 	i.configure(t)
-	user, _, err := i.plane.User("system:serviceaccount:" + i.namespace + ":sallyport")
-	require.NoError(t, err)
-	subject := rbacv1.Subject{Kind: "User", APIGroup: "rbac.authorization.k8s.io", Name: "system:serviceaccount:" + i.namespace + ":sallyport"}
-	rbac := i.client.RbacV1()
-	_, err = rbac.Roles(i.namespace).Create(t.Context(), &rbacv1.Role{
-		ObjectMeta: metav1.ObjectMeta{Name: "sallyport"},
-		Rules: []rbacv1.PolicyRule{
-			{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"create"}},
-			{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{secretName}, Verbs: []string{"get", "list", "watch", "update"}},
-		},
-	}, metav1.CreateOptions{})
-	require.NoError(t, err)
-	_, err = rbac.RoleBindings(i.namespace).Create(t.Context(), &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: "sallyport"}, Subjects: []rbacv1.Subject{subject},
-		RoleRef: rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "Role", Name: "sallyport"},
-	}, metav1.CreateOptions{})
-	require.NoError(t, err)
-	grant := func(verbs ...string) {
-		_ = rbac.ClusterRoles().Delete(t.Context(), i.namespace, metav1.DeleteOptions{}) // if there is one
-		_, err = rbac.ClusterRoles().Create(t.Context(), &rbacv1.ClusterRole{
-			ObjectMeta: metav1.ObjectMeta{Name: i.namespace},
-			Rules: []rbacv1.PolicyRule{{
-				APIGroups: []string{"admissionregistration.k8s.io"}, Resources: []string{"validatingwebhookconfigurations", "mutatingwebhookconfigurations"},
-				ResourceNames: []string{i.namespace}, Verbs: verbs,
-			}},
-		}, metav1.CreateOptions{})
-		require.NoError(t, err)
-	}
-	_, err = rbac.ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: i.namespace}, Subjects: []rbacv1.Subject{subject},
-		RoleRef: rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "ClusterRole", Name: i.namespace},
-	}, metav1.CreateOptions{})
-	require.NoError(t, err)
-
-	grant("get", "list", "watch")
+	user := i.user(t, onSecret(), []rbacv1.PolicyRule{i.onConfigurations("get", "list", "watch")})
 	r := i.start(t, user, i.opts)
 	eventually(t, func(c *assert.CollectT) {
 		assert.Contains(c, r.log.String(), "forbidden")
@@ -233,6 +199,6 @@ func TestPermissions(t *testing.T) {
 		assert.Contains(c, r.log.String(), "inject the CA into MutatingWebhookConfiguration")
 	})
 	require.False(t, r.Healthy(), "the API server does not trust it")
-	grant("get", "list", "watch", "patch")
+	i.grant(t, []rbacv1.PolicyRule{i.onConfigurations("get", "list", "watch", "patch")})
 	i.settle(t, r)
 }

@@ -191,7 +191,10 @@ func (s *SelfSigned) report(ctx context.Context, before, after rotation, taken s
 	log.Info(taken.message())
 	kind := corev1.EventTypeNormal
 	message := "The rotation of the CA is in phase " + string(after.phase)
-	if taken == stepReissue {
+	switch {
+	case taken == stepReissue && len(before.keys) == 0:
+		message = "There was no Secret, so a CA was made"
+	case taken == stepReissue:
 		kind, message = corev1.EventTypeWarning, "The Secret held no valid CA, or none for the server's names"
 	}
 	if taken != stepRenew {
