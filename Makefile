@@ -22,7 +22,11 @@ test: setup ## Run all tests, those with the real API server and a short fuzz in
 	go test -race ./...
 	cd test/tools/sarif && go test -count=1 ./... # what it reads is outside its module
 	$(MAKE) --no-print-directory fuzz FUZZTIME=20000x
+	$(MAKE) --no-print-directory certmanager
 	$(MAKE) --no-print-directory dataplane
+.PHONY: certmanager
+certmanager: ## Prove with cert-manager's own controllers what its mode does.
+	cd test/certmanager && go test -vet=off ./...
 # On two cores; give it GOFLAGS=-p=1 where memory is short. Vetting Istio
 # costs more than it finds, and lint vets the tests.
 .PHONY: dataplane
@@ -47,12 +51,14 @@ lint: ## Run the linters.
 	$(call tool,lint) golangci-lint run
 	$(call tool,actions) actionlint deploy/ci/github/workflow.yml
 	cd test/dataplane && go tool -modfile=../tools/lint/go.mod golangci-lint run --config=../../.golangci.yaml
+	cd test/certmanager && go tool -modfile=../tools/lint/go.mod golangci-lint run --config=../../.golangci.yaml
 	cd test/tools/sarif && go tool -modfile=../lint/go.mod golangci-lint run --config=../../../.golangci.yaml
 .PHONY: fmt
 fmt: ## Format and modernize the code.
 	go fix ./...
 	$(call tool,lint) golangci-lint fmt
 	cd test/dataplane && go tool -modfile=../tools/lint/go.mod golangci-lint fmt --config=../../.golangci.yaml
+	cd test/certmanager && go tool -modfile=../tools/lint/go.mod golangci-lint fmt --config=../../.golangci.yaml
 	cd test/tools/sarif && go tool -modfile=../lint/go.mod golangci-lint fmt --config=../../../.golangci.yaml
 .PHONY: generate
 generate: ## Write everything that is generated.
@@ -61,6 +67,7 @@ generate: ## Write everything that is generated.
 verify: generate ## Check that nothing generated is out of date.
 	go mod tidy -diff
 	cd test/dataplane && go mod tidy -diff
+	cd test/certmanager && go mod tidy -diff
 	cd test/tools/sarif && go mod tidy -diff
 	test -z "$$(git status --porcelain)" || { git status --short; git diff; exit 1; }
 
