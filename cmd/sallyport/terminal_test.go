@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -25,8 +26,9 @@ metadata: {name: all, namespace: shop}
 spec: {hosts: ["*.example.com"], resolution: NONE, exportTo: ["."], ports: [{number: 443, name: tls, protocol: TLS}]}
 `
 
-// onTerminal runs a command on a pseudo-terminal and returns what a person sees.
-func onTerminal(t *testing.T, cmd *exec.Cmd) string {
+// onTerminal runs a command on a pseudo-terminal and returns what a person sees,
+// who also sees it as it comes.
+func onTerminal(t *testing.T, cmd *exec.Cmd, watch io.Writer) string {
 	t.Helper()
 	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -41,7 +43,7 @@ func onTerminal(t *testing.T, cmd *exec.Cmd) string {
 	cmd.Stdout, cmd.Stderr = side, side
 	require.NoError(t, cmd.Start())
 	require.NoError(t, side.Close())
-	seen, _ := io.ReadAll(terminal) // ends with EIO when the command does
+	seen, _ := io.ReadAll(io.TeeReader(terminal, watch)) // ends with EIO when the command does
 	_ = cmd.Wait()                  // there are findings
 	return string(seen)
 }
@@ -54,13 +56,17 @@ func TestColoursAreForTerminals(t *testing.T) {
 		cmd.Env = append(os.Environ(), env...)
 		return cmd
 	}
-	require.Contains(t, onTerminal(t, check("NO_COLOR=", "TERM=xterm")), "\x1b[31mdenied\x1b[0m")
-	require.NotContains(t, onTerminal(t, check("NO_COLOR=1", "TERM=xterm")), "\x1b[")
-	require.NotContains(t, onTerminal(t, check("NO_COLOR=", "TERM=dumb")), "\x1b[")
+	require.Contains(t, onTerminal(t, check("NO_COLOR=", "TERM=xterm"), io.Discard), "\x1b[31mdenied\x1b[0m")
+	require.NotContains(t, onTerminal(t, check("NO_COLOR=1", "TERM=xterm"), io.Discard), "\x1b[")
+	require.NotContains(t, onTerminal(t, check("NO_COLOR=", "TERM=dumb"), io.Discard), "\x1b[")
 	piped, _ := check("NO_COLOR=").Output() // there are findings
 	require.Contains(t, string(piped), "denied")
 	require.NotContains(t, string(piped), "\x1b[")
 }
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 // TestBarIsForTerminals: what takes longer than a second shows a bar, which is gone
 // when the findings come.
@@ -69,11 +75,13 @@ func TestBarIsForTerminals(t *testing.T) {
 	cmd.Env = append(os.Environ(), "TERM=xterm")
 	stdin, err := cmd.StdinPipe()
 	require.NoError(t, err)
-	time.AfterFunc(progressAfter+progressEvery, func() {
-		_, _ = io.WriteString(stdin, wildcard)
-		_ = stdin.Close()
-	})
-	seen := onTerminal(t, cmd)
+	seen := onTerminal(t, cmd, writerFunc(func(p []byte) (int, error) {
+		if bytes.Contains(p, []byte("reading")) {
+			_, _ = io.WriteString(stdin, wildcard) // fails when it has been written
+			_ = stdin.Close()
+		}
+		return len(p), nil
+	}))
 	bar := strings.Index(seen, "\rreading\x1b[K")
 	cleared := strings.LastIndex(seen, "\r\x1b[K")
 	require.Positive(t, bar+1, seen)
