@@ -44,7 +44,7 @@ func onTerminal(t *testing.T, cmd *exec.Cmd, watch io.Writer) string {
 	require.NoError(t, cmd.Start())
 	require.NoError(t, side.Close())
 	seen, _ := io.ReadAll(io.TeeReader(terminal, watch)) // ends with EIO when the command does
-	_ = cmd.Wait()                  // there are findings
+	_ = cmd.Wait()                                       // there are findings
 	return string(seen)
 }
 
