@@ -8,8 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"mime"
 	"net/http"
 	"runtime/debug"
 	"strconv"
@@ -22,10 +20,6 @@ import (
 
 	"github.com/sallyport-dev/sallyport/rules/analysis"
 )
-
-// maxBody is the largest review that is read: two objects of at most 3 MiB
-// (etcd's limit as the API server applies it) and 1 MiB for the rest.
-const maxBody = 7 << 20
 
 // A reviewFunc answers one admission request. An error that is no *httpError
 // is an internal error.
@@ -46,114 +40,100 @@ const (
 	decisionMutate     = "mutate"
 	decisionError      = "error"
 	decisionShed       = "shed"
+	decisionNotReady   = "not_ready"
+	decisionTimeout    = "timeout"
 )
 
 // An httpError is a failure that has a status of its own.
 type httpError struct {
-	status  int
-	message string
+	status   int
+	message  string
+	decision string // in metrics
 }
 
 func (e *httpError) Error() string { return e.message }
 
 func badRequest(format string, args ...any) error {
-	return &httpError{http.StatusBadRequest, fmt.Sprintf(format, args...)}
+	return &httpError{http.StatusBadRequest, fmt.Sprintf(format, args...), decisionError}
 }
 
 func unavailable(message string) error {
-	return &httpError{http.StatusServiceUnavailable, message}
+	return &httpError{http.StatusServiceUnavailable, message, decisionNotReady}
+}
+
+func overloaded(message string) error {
+	return &httpError{http.StatusServiceUnavailable, message, decisionShed}
 }
 
 // A reviewHandler speaks the admission protocol around a reviewFunc.
 type reviewHandler struct {
 	review  reviewFunc
 	metrics *metrics
-	limiter *limiter
+	limiter *limiter // of reviews that are judged
+	large   *limiter // of bodies over [smallBody]
 	log     logr.Logger
 }
 
 // ServeHTTP implements [http.Handler].
 func (h *reviewHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	if !h.limiter.acquire(r.Context()) {
-		h.metrics.shed.Inc()
-		h.fail(w, nil, unavailable("too many requests in flight"))
-		return
-	}
-	defer h.limiter.release()
-	defer func() {
-		if v := recover(); v != nil {
-			h.fail(w, nil, &analysis.PanicError{Name: r.URL.Path, Value: v, Stack: debug.Stack()})
-		}
-	}()
-
-	review, err := readReview(w, r)
+	// Who is judged is not let down because the caller hangs up, and nobody waits for
+	// longer than the caller does.
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(r.Context()), start.Add(budget(r)))
+	defer cancel()
+	body, release, err := h.read(ctx, w, r)
 	if err != nil {
 		h.fail(w, nil, err)
 		return
 	}
-	req := review.Request
-	ans, err := h.review(r.Context(), req)
-	if err != nil {
-		h.fail(w, req, err)
+	defer release()
+	o := h.judge(ctx, body)
+	if o.err != nil {
+		h.fail(w, o.req, o.err)
 		return
 	}
-	ans.response.UID = req.UID
-	writeReview(w, ans.response)
-	h.metrics.observe(req, ans.decision, time.Since(start))
+	o.ans.response.UID = o.req.UID
+	writeReview(w, o.ans.response)
+	h.metrics.observe(o.req, o.ans.decision, time.Since(start))
 }
 
-// readReview reads the one kind of body that the API server sends.
-func readReview(w http.ResponseWriter, r *http.Request) (*admissionv1.AdmissionReview, error) {
-	if r.Method != http.MethodPost {
-		return nil, &httpError{http.StatusMethodNotAllowed, "only POST is served here"}
-	}
-	if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mediaType != "application/json" {
-		return nil, &httpError{http.StatusUnsupportedMediaType, "the content type must be application/json"}
-	}
-	body, err := readBody(w, r)
-	if err != nil {
-		return nil, err
-	}
-	review := new(admissionv1.AdmissionReview)
-	if err := json.Unmarshal(body, review); err != nil {
-		return nil, badRequest("the body is no AdmissionReview: %v", err)
-	}
-	switch {
-	case review.APIVersion != "admission.k8s.io/v1" || review.Kind != "AdmissionReview":
-		return nil, badRequest("the body is no AdmissionReview of admission.k8s.io/v1 but %q of %q", review.Kind, review.APIVersion)
-	case review.Request == nil:
-		return nil, badRequest("the AdmissionReview has no request")
-	case review.Request.UID == "":
-		return nil, badRequest("the request has no uid")
-	}
-	return review, nil
+// An outcome is what became of a review: an answer or an error, and the request if
+// it could be decoded.
+type outcome struct {
+	req *admissionv1.AdmissionRequest
+	ans *answer
+	err error
 }
 
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	tooLarge := &httpError{http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", maxBody)}
-	if r.ContentLength > maxBody {
-		return nil, tooLarge
+// judge answers the review before the deadline of ctx. What takes longer keeps its
+// place until it is done, so that it does not pile up.
+func (h *reviewHandler) judge(ctx context.Context, body []byte) outcome {
+	if !h.limiter.acquire(ctx) {
+		return outcome{err: overloaded("too many requests in flight")}
 	}
-	limited := http.MaxBytesReader(w, r.Body, maxBody)
-	var body []byte
-	var err error
-	if r.ContentLength > 0 {
-		body = make([]byte, r.ContentLength)
-		_, err = io.ReadFull(limited, body)
-	} else {
-		body, err = io.ReadAll(limited)
+	done := make(chan outcome, 1)
+	go func() {
+		defer h.limiter.release()
+		done <- h.outcome(ctx, body)
+	}()
+	select {
+	case o := <-done:
+		return o
+	case <-ctx.Done():
+		return outcome{err: &httpError{http.StatusServiceUnavailable, "it took too long", decisionTimeout}}
 	}
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, tooLarge
+}
+
+func (h *reviewHandler) outcome(ctx context.Context, body []byte) (o outcome) {
+	defer func() {
+		if v := recover(); v != nil {
+			o.err = &analysis.PanicError{Name: "review", Value: v, Stack: debug.Stack()}
+		}
+	}()
+	if o.req, o.err = decodeReview(body); o.err == nil {
+		o.ans, o.err = h.review(ctx, o.req)
 	}
-	if err != nil {
-		return nil, badRequest("read the body: %v", err)
-	}
-	if len(body) == 0 {
-		return nil, badRequest("the body is empty")
-	}
-	return body, nil
+	return o
 }
 
 func writeReview(w http.ResponseWriter, response *admissionv1.AdmissionResponse) {
@@ -174,18 +154,16 @@ func writeReview(w http.ResponseWriter, response *admissionv1.AdmissionResponse)
 // fail answers with a status that is no verdict. The text of an internal error
 // goes to the log and not to the caller.
 func (h *reviewHandler) fail(w http.ResponseWriter, req *admissionv1.AdmissionRequest, err error) {
-	status, message := http.StatusInternalServerError, "internal error, see the log of the Sallyport server"
-	if e, ok := errors.AsType[*httpError](err); ok {
-		status, message = e.status, e.message
-	} else {
+	e, ok := errors.AsType[*httpError](err)
+	if !ok {
 		h.logInternal(req, err)
+		e = &httpError{http.StatusInternalServerError, "internal error, see the log of the Sallyport server", decisionError}
 	}
-	decision := decisionError
-	if status == http.StatusServiceUnavailable {
-		decision = decisionShed
+	if e.decision == decisionShed {
+		h.metrics.shed.Inc()
 	}
-	h.metrics.observeFailure(req, decision)
-	http.Error(w, "sallyport: "+message, status)
+	h.metrics.observeFailure(req, e.decision)
+	http.Error(w, "sallyport: "+e.message, e.status)
 }
 
 func (h *reviewHandler) logInternal(req *admissionv1.AdmissionRequest, err error) {

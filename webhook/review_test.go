@@ -4,8 +4,10 @@ package webhook
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	admissionv1 "k8s.io/api/admission/v1"
@@ -106,29 +109,105 @@ func TestChunkedBodyOver7MiB(t *testing.T) {
 	require.Equal(t, http.StatusRequestEntityTooLarge, res.StatusCode)
 }
 
-// TestSlowBody: a client that does not send what it announced loses the
-// connection when the read deadline passes, and its place with it.
+// TestSlowBody (R18): clients that do not send what they have announced do not keep
+// others from being judged, and lose the connection when their time is over.
 func TestSlowBody(t *testing.T) {
 	opts := testOptions(t)
 	opts.MaxInFlight = 1
-	s := newTestServer(t, opts)
-	server := httptest.NewUnstartedServer(s.Handler())
-	server.Config.ReadTimeout = 200 * time.Millisecond
-	server.Start()
+	server := httptest.NewServer(newTestServer(t, opts).Handler())
 	defer server.Close()
-
-	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", server.Listener.Addr().String())
-	require.NoError(t, err)
-	defer conn.Close()
-	_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{", ValidatePath)
-	require.NoError(t, err)
-	require.EventuallyWithT(t, func(c *assert.CollectT) {
-		status, _ := post(t, server.URL+ValidatePath, encode(t, newRequest(t, cleanEntry)))
-		require.Equal(c, http.StatusOK, status)
-	}, 5*time.Second, 20*time.Millisecond)
+	var slow []net.Conn
+	for _, length := range []int{1000, 1000, maxBody} {
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", server.Listener.Addr().String())
+		require.NoError(t, err)
+		defer conn.Close()
+		_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n{", ValidatePath, length)
+		require.NoError(t, err)
+		slow = append(slow, conn)
+	}
+	status, body := post(t, server.URL+ValidatePath, encode(t, newRequest(t, cleanEntry)))
+	require.Equal(t, http.StatusOK, status, string(body))
+	for _, conn := range slow {
+		answer, err := io.ReadAll(conn)
+		require.NoError(t, err)
+		require.Contains(t, string(answer), "400 Bad Request")
+	}
 }
 
-// TestShed: what finds no place within the patience is answered 503.
+// TestLargeBodies: only so many large ones are read at a time.
+func TestLargeBodies(t *testing.T) {
+	opts := testOptions(t)
+	opts.MaxInFlight = 1
+	s := newTestServer(t, opts)
+	url := serve(t, s)
+	large := encode(t, newRequest(t, withMeta(t, cleanEntry, `"annotations":{"a":"`+strings.Repeat("a", smallBody)+`"}`)))
+	status, body := post(t, url+ValidatePath, large)
+	require.Equal(t, http.StatusOK, status, string(body))
+	require.True(t, s.large.acquire(t.Context()))
+	status, body = post(t, url+ValidatePath, large)
+	require.Equal(t, http.StatusServiceUnavailable, status)
+	require.Contains(t, string(body), "too many large requests in flight")
+	s.large.release()
+	status, _ = post(t, url+ValidatePath, large)
+	require.Equal(t, http.StatusOK, status)
+}
+
+// TestOwnDeadline (R2): what takes too long gets an answer before the caller gives up,
+// and keeps its place until it is done.
+func TestOwnDeadline(t *testing.T) {
+	opts := testOptions(t)
+	opts.MaxInFlight = 1
+	entered, leave := make(chan struct{}), make(chan struct{})
+	opts.Policies = &gate{entered: entered, leave: leave}
+	s := newTestServer(t, opts)
+	s.readiness.wasReady.Store(true)
+	url := serve(t, s)
+	go func() { <-entered }()
+	body := encode(t, newRequest(t, cleanEntry))
+	status, answer := post(t, url+ValidatePath, body)
+	require.Equal(t, http.StatusServiceUnavailable, status)
+	require.Contains(t, string(answer), "it took too long")
+	require.InDelta(t, 1, testutil.ToFloat64(s.metrics.requests.WithLabelValues("", "", "timeout", "false")), 0)
+	status, answer = post(t, url+ValidatePath, body)
+	require.Equal(t, http.StatusServiceUnavailable, status)
+	require.Contains(t, string(answer), "too many requests in flight")
+	close(leave)
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		status, _ := post(t, url+ValidatePath, body)
+		assert.Equal(c, http.StatusOK, status)
+	}, 10*time.Second, 10*time.Millisecond)
+}
+
+func TestBudget(t *testing.T) {
+	for query, want := range map[string]time.Duration{
+		"?timeout=1s": 900 * time.Millisecond, "?timeout=3s": time.Second, "?timeout=30s": time.Second,
+		"": time.Second, "?timeout=x": time.Second, "?timeout=-1s": time.Second, "?timeout=0s": time.Second,
+	} {
+		require.Equal(t, want, budget(httptest.NewRequestWithContext(t.Context(), http.MethodPost, ValidatePath+query, http.NoBody)), query)
+	}
+}
+
+// TestCallerGone (R12): a review goes on although its caller does not.
+func TestCallerGone(t *testing.T) {
+	opts := testOptions(t)
+	entered, leave := make(chan struct{}), make(chan struct{})
+	opts.Policies = &gate{entered: entered, leave: leave}
+	s := newTestServer(t, opts)
+	s.readiness.wasReady.Store(true)
+	ctx, cancel := context.WithCancel(t.Context())
+	req := httptest.NewRequestWithContext(ctx, http.MethodPost, ValidatePath, bytes.NewReader(encode(t, newRequest(t, cleanEntry))))
+	req.Header.Set("Content-Type", "application/json")
+	go func() {
+		<-entered
+		cancel()
+		close(leave)
+	}()
+	res := httptest.NewRecorder()
+	s.Handler().ServeHTTP(res, req)
+	require.Equal(t, http.StatusOK, res.Code, res.Body)
+}
+
+// TestShed (R13): what finds no place within the patience is answered 503.
 func TestShed(t *testing.T) {
 	opts := testOptions(t)
 	opts.MaxInFlight = 1
@@ -147,6 +226,7 @@ func TestShed(t *testing.T) {
 	status, answer := post(t, url+ValidatePath, body)
 	require.Equal(t, http.StatusServiceUnavailable, status)
 	require.Contains(t, string(answer), "too many requests in flight")
+	require.InDelta(t, 1, testutil.ToFloat64(s.metrics.shed), 0)
 	close(leave)
 	require.Equal(t, http.StatusOK, <-done)
 }

@@ -64,6 +64,13 @@ type Options struct {
 	DrainDelay time.Duration
 	// MaxInFlight bounds the reviews at work; zero is 4 for each CPU. // optional
 	MaxInFlight int
+	// MaxConnections bounds the connections for reviews; zero is 1000: far more than
+	// API servers use, which have one for each review under way, and few enough that
+	// their buffers do not count. // optional
+	MaxConnections int
+	// MinTLSVersion is the oldest version of TLS that is spoken; zero is 1.3.
+	// // optional
+	MinTLSVersion uint16
 	// Registry gets the metrics; nil is a registry of its own. // optional
 	Registry *prometheus.Registry
 	// Log gets one line for each denial and for each failure. // optional
@@ -90,6 +97,7 @@ type Server struct {
 	evaluator *evaluator
 	metrics   *metrics
 	limiter   *limiter
+	large     *limiter
 	readiness *readiness
 }
 
@@ -103,6 +111,7 @@ func New(opts Options) (*Server, error) {
 		opts:    opts,
 		metrics: newMetrics(opts.Registry),
 		limiter: newLimiter(opts.MaxInFlight),
+		large:   newLimiter(opts.MaxInFlight),
 	}
 	s.evaluator = &evaluator{
 		suite: opts.Suite, mutators: opts.Mutators, config: opts.Config, mesh: opts.Mesh,
@@ -137,6 +146,12 @@ func setDefaults(opts *Options) {
 	if opts.MaxInFlight == 0 {
 		opts.MaxInFlight = 4 * runtime.GOMAXPROCS(0)
 	}
+	if opts.MaxConnections == 0 {
+		opts.MaxConnections = 1000
+	}
+	if opts.MinTLSVersion == 0 {
+		opts.MinTLSVersion = tls.VersionTLS13
+	}
 	if opts.Registry == nil {
 		opts.Registry = prometheus.NewRegistry()
 	}
@@ -165,7 +180,7 @@ func (s *Server) Handler() http.Handler {
 	}
 	for path, review := range map[string]reviewFunc{ValidatePath: s.evaluator.validate, MutatePath: s.evaluator.mutate} {
 		mux.Handle(path, closing(&reviewHandler{
-			review: s.whenReady(review), metrics: s.metrics, limiter: s.limiter, log: s.opts.Log,
+			review: s.whenReady(review), metrics: s.metrics, limiter: s.limiter, large: s.large, log: s.opts.Log,
 		}))
 	}
 	return mux
@@ -185,8 +200,9 @@ func (s *Server) whenReady(review reviewFunc) reviewFunc {
 // be called once.
 func (s *Server) Run(ctx context.Context) error {
 	reviews := s.httpServer(s.Handler())
+	reviews.ConnState = newConnections(s.opts.MaxConnections).observe
 	reviews.TLSConfig = &tls.Config{
-		MinVersion:             tls.VersionTLS13,
+		MinVersion:             s.opts.MinTLSVersion,
 		GetCertificate:         s.opts.Certificates.GetCertificate,
 		NextProtos:             []string{"http/1.1"},
 		SessionTicketsDisabled: true,

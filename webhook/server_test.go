@@ -102,6 +102,17 @@ func TestRun(t *testing.T) {
 	require.Zero(t, status, "the port is closed")
 }
 
+// TestTLSVersions (R19): TLS 1.3, and 1.2 only for who asks for it.
+func TestTLSVersions(t *testing.T) {
+	opts := testOptions(t)
+	opts.MinTLSVersion = tls.VersionTLS12
+	client, reviews, _, stop := runServer(t, opts)
+	client.Transport.(*http.Transport).TLSClientConfig.MaxVersion = tls.VersionTLS12
+	status, message := get(t, client, reviews+ValidatePath)
+	require.Equal(t, http.StatusMethodNotAllowed, status, message)
+	require.NoError(t, stop())
+}
+
 func TestRunRefusesOldTLS(t *testing.T) {
 	client, reviews, _, stop := runServer(t, testOptions(t))
 	client.Transport.(*http.Transport).TLSClientConfig.MaxVersion = tls.VersionTLS12

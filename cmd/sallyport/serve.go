@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -33,6 +34,8 @@ type serveFlags struct {
 	dnsNames   []string
 	webhooks   string
 	certs      certFlags
+	minTLS     string
+	pprof      string
 	drainDelay time.Duration
 	verbosity  int
 }
@@ -76,6 +79,9 @@ and no cluster, and prints the CA to standard output: for trying it with curl.`,
 	flags.StringVar(&f.webhooks, "webhook-configuration", defaultConfigurations, "`name` of the webhook configurations that get the CA")
 	f.certs.add(flags)
 	complete(cmd, "cert-mode", certModes...)
+	flags.StringVar(&f.minTLS, "tls-min-version", "1.3", "oldest `version` of TLS that is spoken: "+enumeration(tlsVersions))
+	complete(cmd, "tls-min-version", tlsVersions...)
+	flags.StringVar(&f.pprof, "listen-pprof", "", "loopback `address`, such as localhost:6060, for Go's profiles; empty for none")
 	flags.DurationVar(&f.drainDelay, "drain-delay", 10*time.Second, "how long to go on serving after SIGTERM, while endpoints forget the server")
 	flags.IntVarP(&f.verbosity, "verbosity", "v", 0, "log `level`: 0 for operators, 1 for debugging")
 	return cmd
@@ -87,6 +93,13 @@ func serve(ctx context.Context, f *serveFlags, stdout, stderr io.Writer) error {
 	opts, err := serverOptions(f, log)
 	if err != nil {
 		return err
+	}
+	if opts.MinTLSVersion, err = tlsVersion(f.minTLS); err != nil {
+		return usageError(err)
+	}
+	profiles, err := profiles(ctx, f.pprof)
+	if err != nil {
+		return usageError(err)
 	}
 	var tasks []task
 	if f.standalone {
@@ -106,7 +119,7 @@ func serve(ctx context.Context, f *serveFlags, stdout, stderr io.Writer) error {
 		return err
 	}
 	log.Info("Started", "version", buildVersion(), "listen", opts.Listener.Addr().String(), "probes", addressOf(opts.Probes), "rules", len(rules.All))
-	return runAll(logr.NewContext(ctx, log), server.Run, append(tasks, clients...))
+	return runAll(logr.NewContext(ctx, log), server.Run, slices.Concat(tasks, clients, profiles))
 }
 
 // runAll runs the server until ctx is done or a task fails, and the tasks for as
