@@ -44,6 +44,9 @@ func budget(r *http.Request) time.Duration {
 // read reads the body of the one kind of request that the API server sends. The body
 // may be used until release is called.
 func (h *reviewHandler) read(ctx context.Context, w http.ResponseWriter, r *http.Request) (body []byte, release func(), err error) {
+	deadline, _ := ctx.Deadline()
+	conn := http.NewResponseController(w)
+	_ = conn.SetReadDeadline(deadline) // fails where there is no connection, as in tests
 	if r.Method != http.MethodPost {
 		return nil, nil, &httpError{http.StatusMethodNotAllowed, "only POST is served here", decisionError}
 	}
@@ -57,22 +60,19 @@ func (h *reviewHandler) read(ctx context.Context, w http.ResponseWriter, r *http
 		}
 		release = h.large.release
 	}
-	if body, err = readBody(ctx, w, r); err != nil {
+	if body, err = readBody(w, r); err != nil {
 		release()
 		return nil, nil, err
 	}
+	_ = conn.SetReadDeadline(time.Time{}) // which is not for what comes next
 	return body, release, nil
 }
 
-func readBody(ctx context.Context, w http.ResponseWriter, r *http.Request) ([]byte, error) {
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	tooLarge := &httpError{http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", maxBody), decisionError}
 	if r.ContentLength > maxBody {
 		return nil, tooLarge
 	}
-	deadline, _ := ctx.Deadline()
-	conn := http.NewResponseController(w) // fails where there is no connection, as in tests
-	_ = conn.SetReadDeadline(deadline)
-	defer func() { _ = conn.SetReadDeadline(time.Time{}) }()
 	var body bytes.Buffer // grows with what has come, not with all that is announced
 	body.Grow(int(min(max(r.ContentLength, 0), smallBody)) + bytes.MinRead)
 	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))

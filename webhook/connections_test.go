@@ -23,7 +23,6 @@ func TestConnectionsMakeRoom(t *testing.T) {
 	for range 20 {
 		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
 		require.NoError(t, err)
-		defer conn.Close()
 		silent = append(silent, conn)
 		status, problem := get(t, client, reviews+ValidatePath)
 		require.Equal(t, http.StatusMethodNotAllowed, status, problem)
@@ -33,6 +32,9 @@ func TestConnectionsMakeRoom(t *testing.T) {
 		_, err := conn.Read(make([]byte, 1))
 		require.Error(t, err)
 		require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "it is still open")
+	}
+	for _, conn := range silent {
+		require.NoError(t, conn.Close())
 	}
 	require.NoError(t, stop())
 }
