@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -162,6 +163,39 @@ func (c *Cluster) run(binaries string, opts Options) error {
 // Stop ends the control plane and removes its folder.
 func (c *Cluster) Stop() error {
 	return errors.Join(c.env.Stop(), c.guard.stop())
+}
+
+// RestartAPIServer kills kube-apiserver, as when its node fails, and starts it anew at
+// the same address. Its users stay.
+func (c *Cluster) RestartAPIServer() error {
+	if err := c.signal("kube-apiserver", syscall.SIGKILL); err != nil {
+		return err
+	}
+	apiServer := c.env.ControlPlane.GetAPIServer()
+	if err := apiServer.Stop(); err != nil { // waits for its end
+		return fmt.Errorf("stop kube-apiserver: %w", err)
+	}
+	if err := apiServer.Start(); err != nil {
+		return fmt.Errorf("start kube-apiserver: %w", err)
+	}
+	return nil
+}
+
+// SignalEtcd sends etcd a signal, such as SIGSTOP, with which it answers nobody until
+// it gets SIGCONT.
+func (c *Cluster) SignalEtcd(sig syscall.Signal) error {
+	return c.signal("etcd", sig)
+}
+
+func (c *Cluster) signal(name string, sig syscall.Signal) error {
+	pid, err := c.guard.pid(name)
+	if err != nil {
+		return err
+	}
+	if err := syscall.Kill(pid, sig); err != nil {
+		return fmt.Errorf("send %s a signal: %w", name, err)
+	}
+	return nil
 }
 
 // Guard makes a further process end with the cluster, should the process that

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -55,8 +56,18 @@ func (g *guard) pids() string { return filepath.Join(g.dir, "pids") }
 func (g *guard) wrap(binary string) (string, error) {
 	path := filepath.Join(g.dir, filepath.Base(binary))
 	// envtest also asks the binaries for --help, which ends by itself.
-	script := fmt.Sprintf("#!/bin/sh\n[ \"$1\" = --help ] || echo $$ >>%s\nexec %s \"$@\"\n", quote(g.pids()), quote(binary))
+	script := fmt.Sprintf("#!/bin/sh\n[ \"$1\" = --help ] || echo $$ | tee -a %s >%s\nexec %s \"$@\"\n",
+		quote(g.pids()), quote(path+".pid"), quote(binary))
 	return path, os.WriteFile(path, []byte(script), 0o700)
+}
+
+// pid returns the id of the process that runs the wrapped binary.
+func (g *guard) pid(name string) (int, error) {
+	text, err := os.ReadFile(filepath.Join(g.dir, name+".pid"))
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(string(text)))
 }
 
 func (g *guard) add(pid int) error {

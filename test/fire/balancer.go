@@ -19,6 +19,7 @@ type balancer struct {
 
 	mu        sync.Mutex
 	endpoints []string
+	open      map[net.Conn]bool
 }
 
 func newBalancer(ctx context.Context) (*balancer, error) {
@@ -26,7 +27,7 @@ func newBalancer(ctx context.Context) (*balancer, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &balancer{listener: listener}
+	b := &balancer{listener: listener, open: map[net.Conn]bool{}}
 	go b.accept(ctx)
 	return b, nil
 }
@@ -41,6 +42,25 @@ func (b *balancer) set(endpoints []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.endpoints = endpoints
+}
+
+// cut ends all connections.
+func (b *balancer) cut() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for conn := range b.open {
+		_ = conn.Close()
+	}
+}
+
+func (b *balancer) note(conn net.Conn, open bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if open {
+		b.open[conn] = true
+	} else {
+		delete(b.open, conn)
+	}
 }
 
 func (b *balancer) pick() string {
@@ -75,6 +95,8 @@ func (b *balancer) forward(ctx context.Context, caller net.Conn) {
 		return
 	}
 	defer server.Close()
+	b.note(server, true)
+	defer b.note(server, false)
 	done := make(chan struct{}, 2)
 	one := func(to, from net.Conn) {
 		_, _ = io.Copy(to, from)

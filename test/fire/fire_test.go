@@ -12,6 +12,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
 
 	"github.com/sallyport-dev/sallyport/test/cluster"
 	"github.com/sallyport-dev/sallyport/test/sallyport"
@@ -75,7 +79,7 @@ func underFire(t *testing.T, event func(ctx context.Context)) []shot {
 // TestStart: from before the first server to the last of three nothing unsafe is
 // admitted, and once one is ready nothing fails.
 func TestStart(t *testing.T) {
-	require.NoError(t, sallyport.Register(t.Context(), controlPlane.Config, servers.balancer.url(), sallyport.Configurations{}))
+	require.NoError(t, sallyport.Register(t.Context(), controlPlane.Config, servers.balancer.url(), sallyport.Configurations{Namespaces: []string{"default"}}))
 	var ready time.Time
 	begun := time.Now()
 	shots := underFire(t, func(ctx context.Context) {
@@ -133,6 +137,86 @@ func TestFreeze(t *testing.T) {
 		require.NoError(t, servers.waitForReady(ctx, replicas))
 	})
 	requireRecovery(t, shots, 10*time.Second)
+}
+
+// TestAPIServerRestart: whoever waits for the API server itself sees it, and nobody
+// else. Servers stay ready, and judge as soon as they are asked again.
+func TestAPIServerRestart(t *testing.T) {
+	shots := underFire(t, func(ctx context.Context) {
+		require.NoError(t, controlPlane.RestartAPIServer())
+		require.NoError(t, servers.waitForReady(ctx, replicas))
+	})
+	require.Empty(t, withVerdict(shots, failed))
+	require.NotEmpty(t, withVerdict(shots, lost))
+	last := shots[len(shots)-1]
+	require.Contains(t, []verdict{allowed, denied}, last.verdict, "%v", last.err)
+}
+
+// TestEtcdPause: no verdict depends on etcd.
+func TestEtcdPause(t *testing.T) {
+	shots := underFire(t, func(ctx context.Context) {
+		require.NoError(t, controlPlane.SignalEtcd(syscall.SIGSTOP))
+		err := sleep(ctx, 5*time.Second)
+		require.NoError(t, controlPlane.SignalEtcd(syscall.SIGCONT))
+		require.NoError(t, err)
+		require.NoError(t, servers.waitForReady(ctx, replicas))
+	})
+	require.Empty(t, withVerdict(shots, failed))
+}
+
+// TestDisconnect: servers that have lost the API server, which can still call them, go
+// on judging by what they know, and learn of what has changed when they are back.
+func TestDisconnect(t *testing.T) {
+	client, err := dynamic.NewForConfig(controlPlane.Config)
+	require.NoError(t, err)
+	policies := client.Resource(schema.GroupVersionResource{Group: "policy.sallyport.dev", Version: "v1alpha1", Resource: "egresspolicies"})
+	shots := underFire(t, func(ctx context.Context) {
+		servers.disconnect()
+		require.NoError(t, sleep(ctx, 3*time.Second))
+		_, err := policies.Create(ctx, denyPolicy(), metav1.CreateOptions{})
+		require.NoError(t, err)
+		require.NoError(t, sleep(ctx, time.Second))
+		require.NoError(t, servers.waitForReady(ctx, replicas))
+		servers.connect()
+	})
+	require.Empty(t, withVerdict(shots, failed))
+	require.Empty(t, withVerdict(shots, lost))
+	back := time.Now()
+	requireDenied(t, 30)
+	t.Logf("the new policy was in force after %v", time.Since(back).Round(100*time.Millisecond))
+	require.NoError(t, policies.Delete(t.Context(), denyPolicy().GetName(), metav1.DeleteOptions{}))
+}
+
+// newHost is denied by nobody until a policy says so.
+const newHost = "new.example.com"
+
+func denyPolicy() *unstructured.Unstructured {
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "policy.sallyport.dev/v1alpha1", "kind": "EgressPolicy",
+		"metadata": map[string]any{"name": "deny-new"},
+		"spec": map[string]any{
+			"namespaceSelector": map[string]any{},
+			"hosts":             map[string]any{"denied": []any{map[string]any{"host": newHost}}},
+		},
+	}}
+}
+
+// requireDenied waits until the new host is denied so many times in a row: by all
+// servers.
+func requireDenied(t *testing.T, times int) {
+	t.Helper()
+	client, err := dynamic.NewForConfig(controlPlane.Config)
+	require.NoError(t, err)
+	entry := serviceEntry(false)
+	require.NoError(t, unstructured.SetNestedStringSlice(entry.Object, []string{newHost}, "spec", "hosts"))
+	inARow := 0
+	require.Eventually(t, func() bool {
+		_, err := client.Resource(entriesResource).Namespace("default").Create(t.Context(), entry, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if inARow++; verdictOf(err) != denied {
+			inARow = 0
+		}
+		return inARow >= times
+	}, 2*time.Minute, 20*time.Millisecond)
 }
 
 // requireRecovery wants all failures to lie within a time.

@@ -6,10 +6,13 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/sallyport-dev/sallyport/test/cluster"
 	"github.com/sallyport-dev/sallyport/test/sallyport"
@@ -26,9 +29,11 @@ const (
 
 // A fleet is several servers behind a balancer, with what the kubelet and kube-proxy do.
 type fleet struct {
-	cluster  *cluster.Cluster
-	balancer *balancer
-	args     []string
+	cluster    *cluster.Cluster
+	balancer   *balancer
+	uplink     *balancer // between the servers and the API server
+	kubeconfig string    // by the uplink
+	args       []string
 
 	mu      sync.Mutex
 	pods    []*pod
@@ -51,7 +56,30 @@ func newFleet(ctx context.Context, c *cluster.Cluster, args ...string) (*fleet, 
 	if err != nil {
 		return nil, err
 	}
-	return &fleet{cluster: c, balancer: b, args: append([]string{"--drain-delay", drainDelay.String()}, args...)}, nil
+	f := &fleet{cluster: c, balancer: b, args: append([]string{"--drain-delay", drainDelay.String()}, args...)}
+	if f.uplink, err = newBalancer(ctx); err != nil {
+		return nil, err
+	}
+	f.connect()
+	f.kubeconfig = filepath.Join(c.Dir, "kubeconfig-uplink")
+	config, err := clientcmd.LoadFromFile(c.Kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	for _, cluster := range config.Clusters {
+		cluster.Server = f.uplink.url()
+	}
+	return f, clientcmd.WriteToFile(*config, f.kubeconfig)
+}
+
+// disconnect keeps the servers from the API server until connect is called.
+func (f *fleet) disconnect() {
+	f.uplink.set(nil)
+	f.uplink.cut()
+}
+
+func (f *fleet) connect() {
+	f.uplink.set([]string{strings.TrimPrefix(f.cluster.Config.Host, "https://")})
 }
 
 // start adds a server, which gets calls when it is ready.
@@ -60,7 +88,7 @@ func (f *fleet) start(ctx context.Context) error {
 	f.started++
 	name := fmt.Sprintf("replica-%d", f.started)
 	f.mu.Unlock()
-	server, err := sallyport.Run(ctx, f.cluster, name, sallyport.Options{Args: f.args})
+	server, err := sallyport.Run(ctx, f.cluster, name, sallyport.Options{Args: f.args, Kubeconfig: f.kubeconfig})
 	if err != nil {
 		return err
 	}
@@ -97,6 +125,7 @@ func (f *fleet) stopAll() error {
 	}
 	group.Wait()
 	f.balancer.close()
+	f.uplink.close()
 	for _, err := range errs {
 		if err != nil {
 			return err

@@ -3,9 +3,11 @@
 package fire
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -49,6 +51,8 @@ type load struct {
 	shots []shot
 }
 
+var entriesResource = schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1", Resource: "serviceentries"}
+
 // startLoad begins to fire, as often in a second as the rate says.
 func startLoad(ctx context.Context, config *rest.Config, rate int) (*load, error) {
 	config = rest.CopyConfig(config)
@@ -59,7 +63,7 @@ func startLoad(ctx context.Context, config *rest.Config, rate int) (*load, error
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	l := &load{
-		entries: client.Resource(schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1", Resource: "serviceentries"}).Namespace("default"),
+		entries: client.Resource(entriesResource).Namespace("default"),
 		begun:   time.Now(), cancel: cancel,
 	}
 	l.group.Go(func() {
@@ -81,6 +85,7 @@ func startLoad(ctx context.Context, config *rest.Config, rate int) (*load, error
 func (l *load) stop() []shot {
 	l.cancel()
 	l.group.Wait()
+	slices.SortFunc(l.shots, func(a, b shot) int { return cmp.Compare(a.at, b.at) })
 	return l.shots
 }
 

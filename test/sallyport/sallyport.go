@@ -6,6 +6,7 @@ package sallyport
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,6 +28,8 @@ import (
 type Options struct {
 	// Args are added to the command line of "sallyport serve".
 	Args []string
+	// Kubeconfig is another way to the control plane; empty is its own. // optional
+	Kubeconfig string
 	// Env is added to the environment.
 	Env []string
 	// Configurations says how to register the webhooks.
@@ -82,7 +85,7 @@ func Run(ctx context.Context, c *cluster.Cluster, name string, opts Options) (*S
 	defer log.Close()
 	// Ctrl-C is for Stop, which lets the server drain.
 	s.cmd = exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(c.Dir, "sallyport"), append([]string{
-		"serve", "--kubeconfig", c.Kubeconfig,
+		"serve", "--kubeconfig", cmp.Or(opts.Kubeconfig, c.Kubeconfig),
 		"--listen", "127.0.0.1:0", "--listen-probes", "127.0.0.1:0",
 		"--dns-name", "localhost", "--drain-delay", "0s",
 	}, opts.Args...)...)
@@ -124,6 +127,9 @@ func (s *Server) Stop() error {
 		return errors.Join(errors.New("sallyport does not end"), s.cmd.Process.Kill())
 	}
 }
+
+// PID is the id of the process.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
 
 // Signal sends the process a signal.
 func (s *Server) Signal(sig os.Signal) error { return s.cmd.Process.Signal(sig) }
