@@ -79,7 +79,8 @@ func (f *fleet) disconnect() {
 }
 
 func (f *fleet) connect() {
-	f.uplink.set([]string{strings.TrimPrefix(f.cluster.Config.Host, "https://")})
+	host := strings.TrimPrefix(f.cluster.Config.Host, "https://")
+	f.uplink.set([]string{strings.TrimSuffix(host, "/")})
 }
 
 // start adds a server, which gets calls when it is ready.
