@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fire
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	admissionv1 "k8s.io/api/admission/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+)
+
+// A caller calls one server as the API server does.
+type caller struct {
+	server *pod
+	client *http.Client
+	body   []byte
+}
+
+func newCaller(t *testing.T, server *pod) *caller {
+	t.Helper()
+	client, err := kubernetes.NewForConfig(controlPlane.Config)
+	require.NoError(t, err)
+	conf, err := client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Get(t.Context(), "sallyport", metav1.GetOptions{})
+	require.NoError(t, err)
+	pool := x509.NewCertPool()
+	require.True(t, pool.AppendCertsFromPEM(conf.Webhooks[0].ClientConfig.CABundle))
+	transport := &http.Transport{
+		TLSClientConfig:     &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS13},
+		MaxIdleConnsPerHost: 200,
+	}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &caller{server: server, client: &http.Client{Transport: transport}, body: heavyReview(t)}
+}
+
+// heavyReview is about an object that takes the server far longer to judge than us to
+// send.
+func heavyReview(t *testing.T) []byte {
+	t.Helper()
+	var hosts []any
+	for i := range 4000 {
+		hosts = append(hosts, fmt.Sprintf("host-%d.example.com", i))
+	}
+	entry := serviceEntry(false)
+	entry.Object["spec"].(map[string]any)["hosts"] = hosts
+	object, err := entry.MarshalJSON()
+	require.NoError(t, err)
+	body, err := json.Marshal(admissionv1.AdmissionReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"},
+		Request: &admissionv1.AdmissionRequest{
+			UID: "flood", Namespace: "default", Operation: admissionv1.Create, DryRun: new(true),
+			Kind:   metav1.GroupVersionKind{Group: "networking.istio.io", Version: "v1", Kind: "ServiceEntry"},
+			Object: runtime.RawExtension{Raw: object},
+		},
+	})
+	require.NoError(t, err)
+	return body
+}
+
+// A reply is the status of an answer, 0 if there was none, and how long it took.
+type reply struct {
+	status int
+	took   time.Duration
+}
+
+func (c *caller) call(ctx context.Context) reply {
+	begun := time.Now()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.server.URL+"/validate?timeout=3s", bytes.NewReader(c.body))
+	if err != nil {
+		return reply{}
+	}
+	req.Header.Set("Content-Type", "application/json")
+	res, err := c.client.Do(req)
+	if err != nil {
+		return reply{took: time.Since(begun)}
+	}
+	defer res.Body.Close()
+	_, _ = io.Copy(io.Discard, res.Body)
+	return reply{status: res.StatusCode, took: time.Since(begun)}
+}
+
+// closedLoop calls with so many callers at a time, each after its answer.
+func (c *caller) closedLoop(ctx context.Context, callers int, d time.Duration) []reply {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	var group sync.WaitGroup
+	replies := make([][]reply, callers)
+	for i := range callers {
+		group.Go(func() {
+			for ctx.Err() == nil {
+				replies[i] = append(replies[i], c.call(context.WithoutCancel(ctx)))
+			}
+		})
+	}
+	group.Wait()
+	return slices.Concat(replies...)
+}
+
+// openLoop calls at a rate, whatever becomes of the calls before.
+func (c *caller) openLoop(ctx context.Context, rate int, d time.Duration) []reply {
+	var group sync.WaitGroup
+	var mu sync.Mutex
+	var replies []reply
+	begun := time.Now()
+	for sent := 0; time.Since(begun) < d; {
+		for due := int(time.Since(begun).Seconds() * float64(rate)); sent < due; sent++ {
+			group.Go(func() {
+				r := c.call(ctx)
+				mu.Lock()
+				defer mu.Unlock()
+				replies = append(replies, r)
+			})
+		}
+		time.Sleep(time.Millisecond)
+	}
+	group.Wait()
+	return replies
+}
+
+func withStatus(replies []reply, status int) []reply {
+	return slices.DeleteFunc(slices.Clone(replies), func(r reply) bool { return r.status != status })
+}
+
+func p99(replies []reply) time.Duration {
+	slices.SortFunc(replies, func(a, b reply) int { return int(a.took - b.took) })
+	return replies[len(replies)*99/100].took
+}
+
+// TestOverload (R13): at ten times what a server can do, it does what it can, the
+// rest is refused at once and counted, and nothing piles up.
+func TestOverload(t *testing.T) {
+	c := newCaller(t, servers.pods[0])
+	const d = 4 * time.Second
+	c.closedLoop(t.Context(), 8, time.Second)
+	capacity := len(withStatus(c.closedLoop(t.Context(), 8, d), http.StatusOK))
+	require.Positive(t, capacity)
+	shedBefore, memoryBefore := c.metric(t, "sallyport_shed_total"), c.peakMemory(t)
+
+	replies := c.openLoop(t.Context(), 10*capacity/int(d.Seconds()), d)
+	served, shed := withStatus(replies, http.StatusOK), withStatus(replies, http.StatusServiceUnavailable)
+	grown := c.peakMemory(t) - memoryBefore
+	t.Logf("capacity %d in %v; of %d calls %d served, %d shed, p99 of those served %v; peak memory grew by %d MiB",
+		capacity, d, len(replies), len(served), len(shed), p99(served).Round(time.Millisecond), grown>>20)
+	require.Len(t, replies, len(served)+len(shed), "each is answered")
+	// The callers use the same processors, so that not all can be left for the server.
+	require.Greater(t, len(served), capacity/4)
+	require.Greater(t, len(shed), len(replies)/2)
+	require.Less(t, p99(served), 3*time.Second)
+	require.InDelta(t, len(shed), c.metric(t, "sallyport_shed_total")-shedBefore, float64(len(shed))/100)
+	require.Less(t, grown, int64(512<<20))
+	require.NoError(t, servers.waitForReady(t.Context(), replicas))
+	require.Equal(t, http.StatusOK, c.call(t.Context()).status, "it is over")
+}
+
+// metric returns the sum of a metric's series.
+func (c *caller) metric(t *testing.T, name string) float64 {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.server.Probes+"/metrics", http.NoBody)
+	require.NoError(t, err)
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	var sum float64
+	for _, match := range regexp.MustCompile(`(?m)^`+name+`(?:\{.*\})? (\S+)$`).FindAllStringSubmatch(string(text), -1) {
+		value, err := strconv.ParseFloat(match[1], 64)
+		require.NoError(t, err)
+		sum += value
+	}
+	return sum
+}
+
+// peakMemory returns how many bytes the server has ever had in memory.
+func (c *caller) peakMemory(t *testing.T) int64 {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.server.PID()))
+	require.NoError(t, err)
+	match := regexp.MustCompile(`VmHWM:\s+(\d+) kB`).FindSubmatch(status)
+	require.NotNil(t, match)
+	kilobytes, err := strconv.ParseInt(string(match[1]), 10, 64)
+	require.NoError(t, err)
+	return kilobytes << 10
+}
+
+func (c *caller) openFiles(t *testing.T) int {
+	t.Helper()
+	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", c.server.PID()))
+	require.NoError(t, err)
+	return len(files)
+}
+
+// TestNothingLeaks: whatever callers do, when they are gone nothing is left of them.
+func TestNothingLeaks(t *testing.T) {
+	c := newCaller(t, servers.pods[0])
+	address := strings.TrimPrefix(c.server.URL, "https://")
+	dial := func() net.Conn {
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
+		require.NoError(t, err)
+		return conn
+	}
+	hangUp := func() { // in the middle of a review
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Millisecond)
+		defer cancel()
+		c.call(ctx)
+	}
+	speakNonsense := func() {
+		conn := dial()
+		_, _ = conn.Write([]byte("POST /validate HTTP/1.1\r\n\r\n"))
+		require.NoError(t, conn.Close())
+	}
+	saySomethingShort := func() {
+		conn := tls.Client(dial(), c.client.Transport.(*http.Transport).TLSClientConfig.Clone())
+		_, _ = conn.Write([]byte("POST /validate HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n{"))
+		require.NoError(t, conn.NetConn().Close())
+	}
+	use := func(times int) {
+		for range times {
+			hangUp()
+			speakNonsense()
+			saySomethingShort()
+			c.call(t.Context())
+			c.client.CloseIdleConnections()
+		}
+	}
+	use(20)
+	c.client.CloseIdleConnections()
+	time.Sleep(time.Second)
+	goroutines, files := c.metric(t, "go_goroutines"), c.openFiles(t)
+	use(400)
+	assert.EventuallyWithT(t, func(ct *assert.CollectT) {
+		assert.LessOrEqual(ct, c.metric(t, "go_goroutines"), goroutines+10)
+		assert.LessOrEqual(ct, c.openFiles(t), files+10)
+	}, 30*time.Second, 200*time.Millisecond)
+	t.Logf("goroutines %v, then %v; files %d, then %d", goroutines, c.metric(t, "go_goroutines"), files, c.openFiles(t))
+}
