@@ -69,7 +69,7 @@ func (e *evaluator) validate(ctx context.Context, req *admissionv1.AdmissionRequ
 	if err != nil {
 		return nil, err
 	}
-	e.metrics.observeFindings(res.Findings)
+	e.metrics.observeFindings(req, res.Findings)
 	return e.verdict(ctx, req, pol, &res), nil
 }
 
@@ -180,7 +180,12 @@ func (e *evaluator) mutate(ctx context.Context, req *admissionv1.AdmissionReques
 	if err != nil {
 		return nil, err
 	}
-	return e.patched(injections, notes)
+	ans, err := patched(injections, notes)
+	if err != nil {
+		return nil, err
+	}
+	e.metrics.observeInjections(req, injections)
+	return ans, nil
 }
 
 // apply applies the mutators to the request's object, and returns what they have
@@ -204,7 +209,7 @@ func (e *evaluator) apply(req *admissionv1.AdmissionRequest, pol *policy.Policy,
 	return injections, notes, nil
 }
 
-func (e *evaluator) patched(injections []analysis.Injection, notes []string) (*answer, error) {
+func patched(injections []analysis.Injection, notes []string) (*answer, error) {
 	ans := allow()
 	if len(notes) > 0 {
 		ans.decision = decisionWarn
@@ -225,7 +230,6 @@ func (e *evaluator) patched(injections []analysis.Injection, notes []string) (*a
 	ans.response.PatchType = new(admissionv1.PatchTypeJSONPatch)
 	var injected []string
 	for _, in := range injections {
-		e.metrics.injections.WithLabelValues(in.Mutator.Name).Inc()
 		injected = append(injected, in.Mutator.Name+" "+in.Path.String())
 	}
 	ans.response.Warnings = capWarnings(append(notes, injectionWarnings(injections, ops)...))

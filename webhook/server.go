@@ -104,6 +104,8 @@ func New(opts Options) (*Server, error) {
 		metrics: newMetrics(opts.Registry),
 		limiter: newLimiter(opts.MaxInFlight),
 	}
+	s.metrics.begin(opts.Suite.Rules(), opts.Mutators)
+	opts.Registry.MustRegister(newInFlight(s.limiter))
 	s.evaluator = &evaluator{
 		suite: opts.Suite, mutators: opts.Mutators, config: opts.Config, mesh: opts.Mesh,
 		policies: opts.Policies, glass: opts.BreakGlass, metrics: s.metrics, now: opts.Now, log: opts.Log,

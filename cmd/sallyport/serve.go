@@ -152,7 +152,7 @@ func serverOptions(f *serveFlags, log logr.Logger) (*webhook.Options, error) {
 		return nil, usageError(err)
 	}
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(newBuildInfo(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return &webhook.Options{
 		Suite: suite, Mutators: rules.Mutators, Config: conf, DrainDelay: f.drainDelay, Registry: registry, Log: log,
 	}, nil

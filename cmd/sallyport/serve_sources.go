@@ -131,7 +131,7 @@ func watchCluster(api *api, webhooks string, opts *webhook.Options) ([]task, err
 	objects := webhook.NewMeshFeed(cache, index, rules.Reads())
 	routes := webhook.NewRouteCondition(api.core, webhooks, opts.Log)
 	policies := webhook.NewPolicyFeed(webhook.PolicyFeedOptions{
-		Cache: cache, Client: api.policies, Index: index, Compiled: routes.Set, Registry: opts.Registry, Log: opts.Log,
+		Cache: cache, Client: api.policies, Index: index, Config: opts.Config, Compiled: routes.Set, Registry: opts.Registry, Log: opts.Log,
 		Events: api.events,
 	})
 	opts.Mesh, opts.Policies = index, policies
