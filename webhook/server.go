@@ -56,9 +56,17 @@ type Options struct {
 
 	// Listener accepts the API server's connections. It is closed by Run.
 	Listener net.Listener
-	// Probes accepts connections for /healthz, /readyz and /metrics, in
-	// plain HTTP; nil serves none of them. // optional
+	// Probes accepts connections for /healthz and /readyz, in plain HTTP; nil
+	// serves none of them. // optional
 	Probes net.Listener
+	// Metrics accepts connections for /metrics, over TLS; nil serves none. It needs
+	// a MetricsGuard. // optional
+	Metrics net.Listener
+	// MetricsGuard lets those through who may read metrics, such as
+	// [NewScrapeGuard]'s. // optional
+	MetricsGuard func(http.Handler) http.Handler
+	// OpenMetrics serves /metrics on Probes too, to anybody. // optional
+	OpenMetrics bool
 	// DrainDelay is how long the server goes on serving after it has said
 	// that it is not ready any more; zero is no delay. // optional
 	DrainDelay time.Duration
@@ -97,6 +105,9 @@ type Server struct {
 func New(opts Options) (*Server, error) {
 	if opts.Suite == nil || opts.Certificates == nil || opts.Listener == nil {
 		return nil, errors.New("webhook: Suite, Certificates and Listener are required")
+	}
+	if opts.Metrics != nil && opts.MetricsGuard == nil {
+		return nil, errors.New("webhook: Metrics needs a MetricsGuard")
 	}
 	setDefaults(&opts)
 	s := &Server{
@@ -187,12 +198,8 @@ func (s *Server) whenReady(review reviewFunc) reviewFunc {
 // be called once.
 func (s *Server) Run(ctx context.Context) error {
 	reviews := s.httpServer(s.Handler())
-	reviews.TLSConfig = &tls.Config{
-		MinVersion:             tls.VersionTLS13,
-		GetCertificate:         s.opts.Certificates.GetCertificate,
-		NextProtos:             []string{"http/1.1"},
-		SessionTicketsDisabled: true,
-	}
+	reviews.TLSConfig = s.tlsConfig()
+	reviews.ErrorLog = newErrorLog(s.metrics.handshakes, s.opts.Log)
 	if s.opts.ClientCA != nil {
 		s.opts.ClientCA.Require(reviews.TLSConfig)
 	}
@@ -204,11 +211,32 @@ func (s *Server) Run(ctx context.Context) error {
 		servers = append(servers, probes)
 		group.Go(func() error { return ignoreClosed(probes.Serve(s.opts.Probes)) })
 	}
+	if s.opts.Metrics != nil {
+		mux := http.NewServeMux()
+		mux.Handle("GET "+MetricsPath, s.opts.MetricsGuard(s.exposition()))
+		metrics := s.httpServer(mux)
+		metrics.TLSConfig = s.tlsConfig()
+		servers = append(servers, metrics)
+		group.Go(func() error { return ignoreClosed(metrics.ServeTLS(s.opts.Metrics, "", "")) })
+	}
 	group.Go(func() error {
 		<-ctx.Done()
 		return s.drain(context.WithoutCancel(ctx), servers)
 	})
 	return group.Wait()
+}
+
+func (s *Server) tlsConfig() *tls.Config {
+	return &tls.Config{
+		MinVersion:             tls.VersionTLS13,
+		GetCertificate:         s.opts.Certificates.GetCertificate,
+		NextProtos:             []string{"http/1.1"},
+		SessionTicketsDisabled: true,
+	}
+}
+
+func (s *Server) exposition() http.Handler {
+	return promhttp.HandlerFor(s.opts.Registry, promhttp.HandlerOpts{})
 }
 
 // drain ends the servers without dropping a request: first it is not ready, then
@@ -246,7 +274,7 @@ func (s *Server) httpServer(handler http.Handler) *http.Server {
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          newErrorLog(s.metrics.handshakes, s.opts.Log),
+		ErrorLog:          newDebugLog(s.opts.Log),
 	}
 }
 
@@ -271,6 +299,8 @@ func (s *Server) probes() http.Handler {
 		s.metrics.ready.Set(1)
 		_, _ = w.Write([]byte("ok\n"))
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.opts.Registry, promhttp.HandlerOpts{}))
+	if s.opts.OpenMetrics {
+		mux.Handle("GET "+MetricsPath, s.exposition())
+	}
 	return mux
 }
