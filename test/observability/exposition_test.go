@@ -81,7 +81,8 @@ func (w *world) scrape(ctx context.Context) (*exposition, error) {
 	if err != nil {
 		return nil, err
 	}
-	return e, errors.Join(e.add(apiServerTarget, string(apiServer)), e.add(target, own), e.addNative(native))
+	e.addNative(native)
+	return e, errors.Join(e.add(apiServerTarget, string(apiServer)), e.add(target, own))
 }
 
 // add adds what is exposed as text.
@@ -143,7 +144,7 @@ func (w *world) scrapeNative(ctx context.Context) (families []*dto.MetricFamily,
 	}
 }
 
-func (e *exposition) addNative(families []*dto.MetricFamily) error {
+func (e *exposition) addNative(families []*dto.MetricFamily) {
 	for _, family := range families {
 		for _, m := range family.GetMetric() {
 			if len(m.GetHistogram().GetPositiveSpan()) == 0 {
@@ -156,7 +157,6 @@ func (e *exposition) addNative(families []*dto.MetricFamily) error {
 			e.native = append(e.native, withTarget(target, pairs...))
 		}
 	}
-	return nil
 }
 
 // TestExposition: trouble has left its traces, without which the other tests prove

@@ -58,7 +58,7 @@ func TestWell(t *testing.T) {
 		scraped := constant(e, scrapes)
 		// Certificates are new, and this Prometheus' clock is not the server's.
 		for i, v := range e.values {
-			if name := v.labels.Get(labels.MetricName); strings.HasSuffix(name, "_not_before_seconds") || strings.HasSuffix(name, "_not_after_seconds") {
+			if name := v.labels.Get(model.MetricNameLabel); strings.HasSuffix(name, "_not_before_seconds") || strings.HasSuffix(name, "_not_after_seconds") {
 				scraped[i] = constant(&exposition{values: []value{{v.labels, v.value + float64(zero.Unix()-time.Now().Unix())}}}, scrapes)[0]
 			}
 		}
