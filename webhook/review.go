@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"go.opentelemetry.io/otel/trace"
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -69,38 +70,42 @@ type reviewHandler struct {
 	review  reviewFunc
 	metrics *metrics
 	limiter *limiter
+	tracer  trace.Tracer // nil: no spans
 	log     logr.Logger
 }
 
 // ServeHTTP implements [http.Handler].
 func (h *reviewHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	if !h.limiter.acquire(r.Context()) {
+	ctx, span := startSpan(r.Context(), h.tracer, r)
+	defer span.End()
+	if !h.limiter.acquire(ctx) {
 		h.metrics.shed.Inc()
-		h.fail(w, nil, unavailable("too many requests in flight"))
+		h.fail(w, span, nil, unavailable("too many requests in flight"))
 		return
 	}
 	defer h.limiter.release()
 	defer func() {
 		if v := recover(); v != nil {
-			h.fail(w, nil, &analysis.PanicError{Name: r.URL.Path, Value: v, Stack: debug.Stack()})
+			h.fail(w, span, nil, &analysis.PanicError{Name: r.URL.Path, Value: v, Stack: debug.Stack()})
 		}
 	}()
 
 	review, err := readReview(w, r)
 	if err != nil {
-		h.fail(w, nil, err)
+		h.fail(w, span, nil, err)
 		return
 	}
 	req := review.Request
-	ans, err := h.review(r.Context(), req)
+	ans, err := h.review(ctx, req)
 	if err != nil {
-		h.fail(w, req, err)
+		h.fail(w, span, req, err)
 		return
 	}
 	ans.response.UID = req.UID
 	writeReview(w, ans.response)
 	h.metrics.observe(req, ans.decision, time.Since(start))
+	describe(span, req, ans.decision)
 }
 
 // readReview reads the one kind of body that the API server sends.
@@ -173,7 +178,7 @@ func writeReview(w http.ResponseWriter, response *admissionv1.AdmissionResponse)
 
 // fail answers with a status that is no verdict. The text of an internal error
 // goes to the log and not to the caller.
-func (h *reviewHandler) fail(w http.ResponseWriter, req *admissionv1.AdmissionRequest, err error) {
+func (h *reviewHandler) fail(w http.ResponseWriter, span trace.Span, req *admissionv1.AdmissionRequest, err error) {
 	status, message := http.StatusInternalServerError, "internal error, see the log of the Sallyport server"
 	if e, ok := errors.AsType[*httpError](err); ok {
 		status, message = e.status, e.message
@@ -185,6 +190,7 @@ func (h *reviewHandler) fail(w http.ResponseWriter, req *admissionv1.AdmissionRe
 		decision = decisionShed
 	}
 	h.metrics.observeFailure(req, decision)
+	describe(span, req, decision)
 	http.Error(w, "sallyport: "+message, status)
 }
 

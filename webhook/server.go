@@ -16,6 +16,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 	admissionv1 "k8s.io/api/admission/v1"
 
@@ -74,6 +75,9 @@ type Options struct {
 	MaxInFlight int
 	// Registry gets the metrics; nil is a registry of its own. // optional
 	Registry *prometheus.Registry
+	// Tracer makes a span of each review, without content, names and users; nil makes
+	// none. // optional
+	Tracer trace.Tracer
 	// Log gets one line for each denial and for each failure. // optional
 	Log logr.Logger
 	// Now is the clock of the engine; nil is the system's. // optional
@@ -178,7 +182,7 @@ func (s *Server) Handler() http.Handler {
 	}
 	for path, review := range map[string]reviewFunc{ValidatePath: s.evaluator.validate, MutatePath: s.evaluator.mutate} {
 		mux.Handle(path, closing(&reviewHandler{
-			review: s.whenReady(review), metrics: s.metrics, limiter: s.limiter, log: s.opts.Log,
+			review: s.whenReady(review), metrics: s.metrics, limiter: s.limiter, tracer: s.opts.Tracer, log: s.opts.Log,
 		}))
 	}
 	return mux

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -35,6 +36,7 @@ type serveFlags struct {
 	dnsNames   []string
 	webhooks   string
 	certs      certFlags
+	tracing    tracingFlags
 	drainDelay time.Duration
 	verbosity  int
 }
@@ -66,6 +68,9 @@ and no cluster, and prints the CA to standard output: for trying it with curl.`,
 			if err := f.certs.check(f.standalone); err != nil {
 				return usageError(err)
 			}
+			if err := f.tracing.check(cmd.Flags()); err != nil {
+				return usageError(err)
+			}
 			return serve(cmd.Context(), &f, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
@@ -74,12 +79,13 @@ and no cluster, and prints the CA to standard output: for trying it with curl.`,
 	flags.BoolVar(&f.standalone, "standalone", false, "serve without a cluster")
 	flags.StringVar(&f.config, "config", "", "Configuration `file`: facts about the mesh")
 	flags.StringVar(&f.listen, "listen", "", "`address` for the API server's calls, over TLS (default :9443, standalone localhost:9443)")
-	flags.StringVar(&f.probes, "listen-probes", ":8081", "`address` for /healthz and /readyz; empty for none (default standalone localhost:8081, with /metrics)")
+	flags.StringVar(&f.probes, "listen-probes", ":8081", "`address` for /healthz and /readyz, and standalone, at localhost:8081, for /metrics too; empty for none")
 	flags.StringVar(&f.metrics, "listen-metrics", ":8443", "`address` for /metrics over TLS, for bearer tokens of users who may get the nonResourceURL /metrics; empty for none")
 	flags.StringVar(&f.service, "service", defaultService, "`namespace/name` of the Service in front of the server; its certificate is for that name, and the Secret in that namespace")
 	flags.StringSliceVar(&f.dnsNames, "dns-name", nil, "further DNS `names` of the certificate, for callers that do not use the Service")
 	flags.StringVar(&f.webhooks, "webhook-configuration", defaultConfigurations, "`name` of the webhook configurations that get the CA")
 	f.certs.add(flags)
+	f.tracing.add(flags)
 	complete(cmd, "cert-mode", certModes...)
 	flags.DurationVar(&f.drainDelay, "drain-delay", 10*time.Second, "how long to go on serving after SIGTERM, while endpoints forget the server")
 	flags.IntVarP(&f.verbosity, "verbosity", "v", 0, "log `level`: 0 for operators, 1 for debugging")
@@ -121,13 +127,17 @@ func serve(ctx context.Context, f *serveFlags, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	tracing, err := f.tracing.trace(ctx, opts)
+	if err != nil {
+		return err
+	}
 	server, err := listen(ctx, f, opts)
 	if err != nil {
 		return err
 	}
 	log.Info("Started", "version", buildVersion(), "listen", opts.Listener.Addr().String(), "probes", addressOf(opts.Probes),
 		"metrics", addressOf(opts.Metrics), "rules", len(rules.All))
-	return runAll(logr.NewContext(ctx, log), server.Run, append(tasks, clients...))
+	return runAll(logr.NewContext(ctx, log), server.Run, slices.Concat(tasks, clients, tracing))
 }
 
 // runAll runs the server until ctx is done or a task fails, and the tasks for as

@@ -11,9 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sallyport-dev/sallyport/test/cluster"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-dev/sallyport/test/cluster"
 )
 
 type dashboard struct {

@@ -16,9 +16,10 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/sallyport-dev/sallyport/test/sallyport"
 	"github.com/stretchr/testify/require"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/sallyport-dev/sallyport/test/sallyport"
 )
 
 // targets are the labels that Prometheus gives to what it scrapes.

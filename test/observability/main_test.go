@@ -9,21 +9,26 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/sallyport-dev/sallyport/test/cluster"
-	"github.com/sallyport-dev/sallyport/test/sallyport"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/sallyport-dev/sallyport/test/cluster"
+	"github.com/sallyport-dev/sallyport/test/sallyport"
 )
 
 // What was exposed: by a server that is well, and after everything has happened to it
 // that can be made to happen.
 var well, exposed *exposition
+
+// spans gets those of the server and the API server.
+var spans *receiver
 
 func TestMain(m *testing.M) {
 	code, err := run(m)
@@ -36,12 +41,21 @@ func TestMain(m *testing.M) {
 
 func run(m *testing.M) (code int, err error) {
 	ctx := context.Background()
-	plane, err := cluster.Start(ctx, cluster.Options{})
+	if spans, err = newReceiver(ctx); err != nil {
+		return 1, err
+	}
+	defer spans.close()
+	file, err := spans.tracingFile()
+	if err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(filepath.Dir(file))
+	plane, err := cluster.Start(ctx, cluster.Options{APIServerFlags: map[string]string{"tracing-config-file": file}})
 	if err != nil {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, plane.Stop()) }()
-	server, err := sallyport.Start(ctx, plane, sallyport.Options{})
+	server, err := sallyport.Start(ctx, plane, sallyport.Options{Args: []string{"--otlp-endpoint", spans.http.URL}})
 	if err != nil {
 		return 1, err
 	}
