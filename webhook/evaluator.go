@@ -134,7 +134,7 @@ func (e *evaluator) refuseUndecodable(req *admissionv1.AdmissionRequest, pol *po
 		return nil, err
 	}
 	ans := allow()
-	message := fmt.Sprintf("%s %q cannot be decoded: %v", req.Kind.Kind, displayName(req), err)
+	message := fmt.Sprintf("%s %q cannot be decoded: %s", req.Kind.Kind, displayName(req), brief(err.Error()))
 	if !e.denies(pol, req) {
 		ans.decision = decisionWarn
 		ans.response.Warnings = []string{cut("sallyport: "+message, maxWarningLength)}
@@ -151,8 +151,20 @@ func (e *evaluator) refuseUndecodable(req *admissionv1.AdmissionRequest, pol *po
 
 // logDenial writes one line: no content of the object and no user.
 func (e *evaluator) logDenial(req *admissionv1.AdmissionRequest, why string, value any) {
-	e.log.Info("Denied a request", why, value, "requestID", req.UID, "operation", req.Operation, "kind", req.Kind.Kind,
-		"namespace", req.Namespace, "name", displayName(req), "dryRun", isDryRun(req))
+	e.log.Info("Denied a request", append(about(req), why, value)...)
+}
+
+// maxLogged is the length of the longest names that the API server admits, in bytes.
+const maxLogged = 253
+
+// about is what the log says of a request. Callers that are no API server could call
+// things by names of any length.
+func about(req *admissionv1.AdmissionRequest) []any {
+	return []any{
+		"requestID", cut(string(req.UID), maxLogged), "operation", cut(string(req.Operation), maxLogged),
+		"kind", cut(req.Kind.Kind, maxLogged), "namespace", cut(req.Namespace, maxLogged),
+		"name", cut(displayName(req), maxLogged), "dryRun", isDryRun(req),
+	}
 }
 
 // denies reports whether the policy lets any rule for the kind deny.

@@ -197,7 +197,7 @@ func (h *reviewHandler) fail(w http.ResponseWriter, span trace.Span, req *admiss
 func (h *reviewHandler) logInternal(req *admissionv1.AdmissionRequest, err error) {
 	var values []any
 	if req != nil {
-		values = append(values, "requestID", req.UID, "kind", req.Kind.Kind, "namespace", req.Namespace)
+		values = about(req)
 	}
 	if p, ok := errors.AsType[*analysis.PanicError](err); ok {
 		values = append(values, "stack", string(p.Stack))

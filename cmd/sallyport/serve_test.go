@@ -76,9 +76,4 @@ func TestServeStandaloneIsLocal(t *testing.T) {
 	require.NoError(t, f.setStandalone(flags))
 	require.Equal(t, "localhost:8081", f.probes)
 	require.Empty(t, f.metrics)
-
-	var stderr bytes.Buffer
-	code := run(t.Context(), []string{"serve", "--standalone", "--listen-metrics", "127.0.0.1:0"}, nil, io.Discard, &stderr)
-	require.Equal(t, exitUsage, code)
-	require.Contains(t, stderr.String(), "/metrics is at --listen-probes")
 }
