@@ -47,7 +47,7 @@ var labels = map[string]string{
 	"quantile":  "of the Go runtime's summaries",
 	"reason":    "classes of errors",
 	"result":    "classes of errors, or success",
-	"role":      "leaf or ca",
+	"role":      "leaf and CAs by what they are for",
 	"rule":      "names in the catalogue",
 	"source":    "front ends",
 	"state":     "states of policies and exemptions",

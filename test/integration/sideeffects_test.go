@@ -52,7 +52,7 @@ func TestNoSideEffects(t *testing.T) {
 		`sallyport_breakglass_total{dry_run="true",result="allowed"}`,
 	} {
 		for _, dryRun := range []bool{true, false} {
-			name := strings.ReplaceAll(series, "%t", fmt.Sprint(dryRun))
+			name := strings.ReplaceAll(series, "%t", strconv.FormatBool(dryRun))
 			require.Greater(t, after[name], counted[name], name)
 		}
 	}
