@@ -121,6 +121,9 @@ func checkSelectors(t *testing.T, expr string) {
 			if len(found(node)) == 0 {
 				t.Errorf("%s finds nothing that is exposed", node)
 			}
+			for _, m := range node.LabelMatchers {
+				checkLabel(t, node, m.Name) // what is to be unlike something may be missing
+			}
 		case *parser.AggregateExpr:
 			for _, label := range node.Grouping {
 				checkLabel(t, node.Expr, label)
