@@ -28,7 +28,6 @@ import (
 	_ "github.com/cert-manager/cert-manager/pkg/issuer/selfsigned" // for Issuers
 	"github.com/cert-manager/cert-manager/pkg/util"
 	"github.com/go-logr/logr"
-	"github.com/sallyport-dev/sallyport/test/cluster"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -36,6 +35,8 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/sallyport-dev/sallyport/test/cluster"
 )
 
 // controllers are those of cert-manager that a CA and its certificates take.

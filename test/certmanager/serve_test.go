@@ -8,9 +8,10 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/sallyport-dev/sallyport/test/cluster"
 	"github.com/sallyport-dev/sallyport/test/sallyport"
-	"github.com/stretchr/testify/require"
 )
 
 // The binary asks cert-manager for its certificate, the API server calls it, and

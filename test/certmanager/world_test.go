@@ -15,8 +15,6 @@ import (
 	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
 	cmclient "github.com/cert-manager/cert-manager/pkg/client/clientset/versioned"
 	"github.com/go-logr/logr"
-	"github.com/sallyport-dev/sallyport/certs"
-	"github.com/sallyport-dev/sallyport/test/cluster"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -25,6 +23,9 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/sallyport-dev/sallyport/certs"
+	"github.com/sallyport-dev/sallyport/test/cluster"
 )
 
 // plane is the control plane with cert-manager's CRDs that the tests share.

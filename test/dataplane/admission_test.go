@@ -10,14 +10,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/sallyport-dev/sallyport/rules"
 	"github.com/sallyport-dev/sallyport/rules/analysis"
 	"github.com/sallyport-dev/sallyport/rules/manifest"
 	"github.com/sallyport-dev/sallyport/rules/mesh"
 	"github.com/sallyport-dev/sallyport/rules/policy"
-	"github.com/stretchr/testify/require"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // now is the time in all worlds; their objects are a day older.

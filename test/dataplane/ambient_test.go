@@ -13,7 +13,6 @@ import (
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
-	"github.com/sallyport-dev/sallyport/rules/analysis"
 	"github.com/stretchr/testify/require"
 	"istio.io/istio/pilot/pkg/features"
 	"istio.io/istio/pilot/pkg/model"
@@ -21,6 +20,8 @@ import (
 	"istio.io/istio/pilot/test/xdstest"
 	istiotest "istio.io/istio/pkg/test"
 	"sigs.k8s.io/yaml"
+
+	"github.com/sallyport-dev/sallyport/rules/analysis"
 )
 
 // TestAmbient shows what a waypoint serves. The worlds are in testdata/ambient; in

@@ -11,9 +11,10 @@ import (
 
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	"github.com/sallyport-dev/sallyport/rules/config"
 	"istio.io/istio/pilot/pkg/model"
 	"istio.io/istio/pilot/pkg/simulation"
+
+	"github.com/sallyport-dev/sallyport/rules/config"
 )
 
 // outcome says where a call goes, as doc.go describes it.

@@ -8,10 +8,11 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/sallyport-dev/sallyport/rules/analysis"
 	networking "istio.io/api/networking/v1alpha3"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sallyport-dev/sallyport/rules/analysis"
 )
 
 // A generator makes what teams may write: valid, but not always wise.

@@ -10,13 +10,14 @@ import (
 	"testing"
 
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	"github.com/sallyport-dev/sallyport/rules/analysis"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 	"istio.io/istio/pilot/pkg/model"
 	"istio.io/istio/pilot/test/xdstest"
 	"istio.io/istio/pkg/config/schema/collections"
 	"istio.io/istio/pkg/config/schema/resource"
+
+	"github.com/sallyport-dev/sallyport/rules/analysis"
 )
 
 // checkValid fails if istiod made what Envoy would refuse.

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
-	"github.com/sallyport-dev/sallyport/rules/analysis"
 	"github.com/stretchr/testify/require"
 	"istio.io/istio/pilot/pkg/config/kube/crd"
 	"istio.io/istio/pilot/pkg/model"
@@ -17,6 +16,8 @@ import (
 	"istio.io/istio/pilot/test/xdstest"
 	istioconfig "istio.io/istio/pkg/config"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/sallyport-dev/sallyport/rules/analysis"
 )
 
 // clusterDomain is that of all worlds.

@@ -9,9 +9,10 @@ import (
 	"regexp"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/sallyport-dev/sallyport/rules/analysis"
 	"github.com/sallyport-dev/sallyport/rules/manifest"
-	"github.com/stretchr/testify/require"
 )
 
 // TestPlatform takes what deploy/platform has through Sallyport and istiod's

@@ -11,13 +11,14 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/txtar"
+	"github.com/stretchr/testify/require"
+	meshconfig "istio.io/api/mesh/v1alpha1"
+	"istio.io/istio/pkg/config/mesh"
+
 	"github.com/sallyport-dev/sallyport/rules/analysis"
 	"github.com/sallyport-dev/sallyport/rules/config"
 	"github.com/sallyport-dev/sallyport/rules/manifest"
 	"github.com/sallyport-dev/sallyport/rules/policy"
-	"github.com/stretchr/testify/require"
-	meshconfig "istio.io/api/mesh/v1alpha1"
-	"istio.io/istio/pkg/config/mesh"
 )
 
 const platformDir = "../../deploy/platform"

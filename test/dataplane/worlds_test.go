@@ -11,9 +11,10 @@ import (
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
-	"github.com/sallyport-dev/sallyport/rules/analysis"
 	"github.com/stretchr/testify/require"
 	"istio.io/istio/pkg/log"
+
+	"github.com/sallyport-dev/sallyport/rules/analysis"
 )
 
 func TestMain(m *testing.M) {
