@@ -22,8 +22,12 @@ test: setup ## Run all tests, those with the real API server and a short fuzz in
 	go test -race ./...
 	cd test/tools/sarif && go test -count=1 ./... # what it reads is outside its module
 	$(MAKE) --no-print-directory fuzz FUZZTIME=20000x
+	$(MAKE) --no-print-directory observability
 	$(MAKE) --no-print-directory certmanager
 	$(MAKE) --no-print-directory dataplane
+.PHONY: observability
+observability: ## Hold the dashboard and the alerts against what is really exposed.
+	cd test/observability && go test -count=1 -vet=off ./... # what it reads is outside its module
 .PHONY: certmanager
 certmanager: ## Prove with cert-manager's own controllers what its mode does.
 	cd test/certmanager && go test -vet=off ./...
@@ -52,6 +56,7 @@ lint: ## Run the linters.
 	$(call tool,actions) actionlint deploy/ci/github/workflow.yml
 	cd test/dataplane && go tool -modfile=../tools/lint/go.mod golangci-lint run --config=../../.golangci.yaml
 	cd test/certmanager && go tool -modfile=../tools/lint/go.mod golangci-lint run --config=../../.golangci.yaml
+	cd test/observability && go tool -modfile=../tools/lint/go.mod golangci-lint run --config=../../.golangci.yaml
 	cd test/tools/sarif && go tool -modfile=../lint/go.mod golangci-lint run --config=../../../.golangci.yaml
 .PHONY: fmt
 fmt: ## Format and modernize the code.
@@ -59,6 +64,7 @@ fmt: ## Format and modernize the code.
 	$(call tool,lint) golangci-lint fmt
 	cd test/dataplane && go tool -modfile=../tools/lint/go.mod golangci-lint fmt --config=../../.golangci.yaml
 	cd test/certmanager && go tool -modfile=../tools/lint/go.mod golangci-lint fmt --config=../../.golangci.yaml
+	cd test/observability && go tool -modfile=../tools/lint/go.mod golangci-lint fmt --config=../../.golangci.yaml
 	cd test/tools/sarif && go tool -modfile=../lint/go.mod golangci-lint fmt --config=../../../.golangci.yaml
 .PHONY: generate
 generate: ## Write everything that is generated.
@@ -68,6 +74,7 @@ verify: generate ## Check that nothing generated is out of date.
 	go mod tidy -diff
 	cd test/dataplane && go mod tidy -diff
 	cd test/certmanager && go mod tidy -diff
+	cd test/observability && go mod tidy -diff
 	cd test/tools/sarif && go mod tidy -diff
 	test -z "$$(git status --porcelain)" || { git status --short; git diff; exit 1; }
 
@@ -75,4 +82,4 @@ verify: generate ## Check that nothing generated is out of date.
 .PHONY: help
 help: ## Show this help.
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	  /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -40,9 +40,21 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 		}),
 	}
 	if registerer != nil {
+		m.begin()
 		registerer.MustRegister(m.notBefore, m.notAfter, m.phase, m.steps, m.injections, m.mismatch, m.overwritten, m.errors, m.skew)
 	}
 	return m
+}
+
+// begin gives the counters that alerts and dashboards watch a value of zero: an
+// increase is seen only from a value before.
+func (m *metrics) begin() {
+	for _, reason := range reasons {
+		m.errors.WithLabelValues(reason)
+	}
+	for _, kind := range []string{"ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"} {
+		m.overwritten.WithLabelValues(kind)
+	}
 }
 
 func gauge(name, help string, labels ...string) *prometheus.GaugeVec {
@@ -80,8 +92,25 @@ func oneIf(condition bool) float64 {
 	return 0
 }
 
-// reasonConflict passes by itself: another writer was faster.
-const reasonConflict = "conflict"
+// The classes of errors.
+const (
+	reasonForeignSecret = "foreign_secret"
+	reasonSkew          = "clock_skew"
+	reasonNoCertManager = "no_cert_manager"
+	reasonNotReady      = "not_ready"
+	reasonTooManyWrites = "too_many_writes"
+	reasonForbidden     = "forbidden"
+	reasonConflict      = "conflict" // passes by itself: another writer was faster
+	reasonUnreachable   = "unreachable"
+	reasonUnreadable    = "unreadable_file"
+	reasonUnusable      = "unusable_certificate"
+	reasonOther         = "other"
+)
+
+var reasons = []string{
+	reasonForeignSecret, reasonSkew, reasonNoCertManager, reasonNotReady, reasonTooManyWrites, reasonForbidden,
+	reasonConflict, reasonUnreachable, reasonUnreadable, reasonUnusable, reasonOther,
+}
 
 // reasonOf puts an error into one of few classes.
 func reasonOf(err error) string {
@@ -90,26 +119,26 @@ func reasonOf(err error) string {
 	_, unusable := errors.AsType[unusableError](err)
 	switch {
 	case errors.Is(err, errForeignSecret):
-		return "foreign_secret"
+		return reasonForeignSecret
 	case errors.Is(err, errSkew):
-		return "clock_skew"
+		return reasonSkew
 	case errors.Is(err, errNoCertManager):
-		return "no_cert_manager"
+		return reasonNoCertManager
 	case errors.Is(err, errNotReady):
-		return "not_ready"
+		return reasonNotReady
 	case errors.Is(err, errTooManyWrites):
-		return "too_many_writes"
+		return reasonTooManyWrites
 	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
-		return "forbidden"
+		return reasonForbidden
 	case lostRace(err):
 		return reasonConflict
 	case network:
-		return "unreachable"
+		return reasonUnreachable
 	case file:
-		return "unreadable_file"
+		return reasonUnreadable
 	case unusable:
-		return "unusable_certificate"
+		return reasonUnusable
 	default:
-		return "other"
+		return reasonOther
 	}
 }

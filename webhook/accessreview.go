@@ -76,10 +76,16 @@ func (r *subjectAccessReviewer) MayBreakGlass(ctx context.Context, user *authent
 // accessReview asks about the cluster, not about a namespace: a tenant who may
 // do everything in a namespace may not break the glass there.
 func accessReview(user *authenticationv1.UserInfo) *authorizationv1.SubjectAccessReview {
+	review := reviewOf(user)
+	review.Spec.ResourceAttributes = &authorizationv1.ResourceAttributes{
+		Group: "policy.sallyport.dev", Version: "*", Resource: "egresspolicies", Verb: "breakglass",
+	}
+	return review
+}
+
+// reviewOf returns a review of a user that asks about nothing yet.
+func reviewOf(user *authenticationv1.UserInfo) *authorizationv1.SubjectAccessReview {
 	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
-		ResourceAttributes: &authorizationv1.ResourceAttributes{
-			Group: "policy.sallyport.dev", Version: "*", Resource: "egresspolicies", Verb: "breakglass",
-		},
 		User: user.Username, UID: user.UID, Groups: user.Groups,
 	}}
 	for key, values := range user.Extra {

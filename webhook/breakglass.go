@@ -25,9 +25,6 @@ const BreakGlassAnnotation = "sallyport.dev/break-glass"
 // maxReasonLength bounds the reason, which goes to logs, in bytes.
 const maxReasonLength = 1024
 
-// maxReviewErrorLength bounds how much of an error the user sees, in bytes.
-const maxReviewErrorLength = 256
-
 // What came of an annotation, as it stands in metrics.
 const (
 	glassAllowed   = "allowed"
@@ -51,9 +48,9 @@ func (e *evaluator) breakGlass(ctx context.Context, req *admissionv1.AdmissionRe
 	switch {
 	case err != nil:
 		e.metrics.observeBreakGlass(req, glassError)
-		e.log.Error(err, "Could not find out whether a user may break the glass", "requestID", req.UID)
+		e.log.Error(err, "Could not find out whether a user may break the glass", about(req)...)
 		return "", field.InternalError(glassPath, fmt.Errorf("could not find out whether the user may break the glass: %s",
-			cut(err.Error(), maxReviewErrorLength)))
+			brief(err.Error())))
 	case !allowed:
 		e.metrics.observeBreakGlass(req, glassForbidden)
 		return "", field.Forbidden(glassPath, fmt.Sprintf(
@@ -104,9 +101,11 @@ func (e *evaluator) letThrough(req *admissionv1.AdmissionRequest, ans *answer, r
 	delete(ans.response.AuditAnnotations, "deny") // which marks what was refused
 	ans.response.AuditAnnotations["breakglass"] = reason
 	ans.response.AuditAnnotations["breakglass-rules"] = strings.Join(rules, ",")
-	e.log.Info("Let a denied request through by break-glass", "rules", rules, "reason", reason, "user", req.UserInfo.Username,
-		"requestID", req.UID, "operation", req.Operation, "kind", req.Kind.Kind, "namespace", req.Namespace,
-		"name", displayName(req), "dryRun", isDryRun(req))
+	values := append(about(req), "rules", rules, "reason", reason)
+	if e.log.V(1).Enabled() { // else see the API server's audit log
+		values = append(values, "user", req.UserInfo.Username)
+	}
+	e.log.Info("Let a denied request through by break-glass", values...)
 }
 
 func glassWarning(rules []string, reason string) string {

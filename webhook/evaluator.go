@@ -69,7 +69,7 @@ func (e *evaluator) validate(ctx context.Context, req *admissionv1.AdmissionRequ
 	if err != nil {
 		return nil, err
 	}
-	e.metrics.observeFindings(res.Findings)
+	e.metrics.observeFindings(req, res.Findings)
 	return e.verdict(ctx, req, pol, &res), nil
 }
 
@@ -134,7 +134,7 @@ func (e *evaluator) refuseUndecodable(req *admissionv1.AdmissionRequest, pol *po
 		return nil, err
 	}
 	ans := allow()
-	message := fmt.Sprintf("%s %q cannot be decoded: %v", req.Kind.Kind, displayName(req), err)
+	message := fmt.Sprintf("%s %q cannot be decoded: %s", req.Kind.Kind, displayName(req), brief(err.Error()))
 	if !e.denies(pol, req) {
 		ans.decision = decisionWarn
 		ans.response.Warnings = []string{cut("sallyport: "+message, maxWarningLength)}
@@ -151,8 +151,20 @@ func (e *evaluator) refuseUndecodable(req *admissionv1.AdmissionRequest, pol *po
 
 // logDenial writes one line: no content of the object and no user.
 func (e *evaluator) logDenial(req *admissionv1.AdmissionRequest, why string, value any) {
-	e.log.Info("Denied a request", why, value, "requestID", req.UID, "operation", req.Operation, "kind", req.Kind.Kind,
-		"namespace", req.Namespace, "name", displayName(req), "dryRun", isDryRun(req))
+	e.log.Info("Denied a request", append(about(req), why, value)...)
+}
+
+// maxLogged is the length of the longest names that the API server admits, in bytes.
+const maxLogged = 253
+
+// about is what the log says of a request. Callers that are no API server could call
+// things by names of any length.
+func about(req *admissionv1.AdmissionRequest) []any {
+	return []any{
+		"requestID", cut(string(req.UID), maxLogged), "operation", cut(string(req.Operation), maxLogged),
+		"kind", cut(req.Kind.Kind, maxLogged), "namespace", cut(req.Namespace, maxLogged),
+		"name", cut(displayName(req), maxLogged), "dryRun", isDryRun(req),
+	}
 }
 
 // denies reports whether the policy lets any rule for the kind deny.
@@ -180,7 +192,12 @@ func (e *evaluator) mutate(ctx context.Context, req *admissionv1.AdmissionReques
 	if err != nil {
 		return nil, err
 	}
-	return e.patched(injections, notes)
+	ans, err := patched(injections, notes)
+	if err != nil {
+		return nil, err
+	}
+	e.metrics.observeInjections(req, injections)
+	return ans, nil
 }
 
 // apply applies the mutators to the request's object, and returns what they have
@@ -204,7 +221,7 @@ func (e *evaluator) apply(req *admissionv1.AdmissionRequest, pol *policy.Policy,
 	return injections, notes, nil
 }
 
-func (e *evaluator) patched(injections []analysis.Injection, notes []string) (*answer, error) {
+func patched(injections []analysis.Injection, notes []string) (*answer, error) {
 	ans := allow()
 	if len(notes) > 0 {
 		ans.decision = decisionWarn
@@ -225,7 +242,6 @@ func (e *evaluator) patched(injections []analysis.Injection, notes []string) (*a
 	ans.response.PatchType = new(admissionv1.PatchTypeJSONPatch)
 	var injected []string
 	for _, in := range injections {
-		e.metrics.injections.WithLabelValues(in.Mutator.Name).Inc()
 		injected = append(injected, in.Mutator.Name+" "+in.Path.String())
 	}
 	ans.response.Warnings = capWarnings(append(notes, injectionWarnings(injections, ops)...))

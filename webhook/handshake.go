@@ -12,16 +12,21 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
+// newDebugLog returns a log for what net/http tells of a server. All lines go to the
+// log at level 1: anybody who reaches the port can cause them.
+func newDebugLog(to logr.Logger) *log.Logger {
+	return slog.NewLogLogger(logr.ToSlogHandler(to), slog.LevelDebug)
+}
+
 // A handshakeLog counts the failed handshakes among what net/http logs of a
-// server, which is the only place where it tells of them. All lines go to the log
-// at level 1: anybody who reaches the port can cause them.
+// server, which is the only place where it tells of them.
 type handshakeLog struct {
 	errors *prometheus.CounterVec
 	next   *log.Logger
 }
 
 func newErrorLog(errors *prometheus.CounterVec, to logr.Logger) *log.Logger {
-	return log.New(&handshakeLog{errors: errors, next: slog.NewLogLogger(logr.ToSlogHandler(to), slog.LevelDebug)}, "", 0)
+	return log.New(&handshakeLog{errors: errors, next: newDebugLog(to)}, "", 0)
 }
 
 // Write implements [io.Writer]; it gets a line at a time.

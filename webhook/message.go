@@ -25,6 +25,7 @@ const (
 	maxWarnings      = 5
 	maxWarningLength = 120
 	maxValueLength   = 64
+	maxErrorLength   = 256
 	maxCauses        = 25
 )
 
@@ -145,6 +146,15 @@ func cut(s string, n int) string {
 		end--
 	}
 	return s[:end] + ellipsis
+}
+
+// brief shortens what somebody else says, an error that may quote a whole value.
+func brief(text string) string {
+	words := strings.Fields(text)
+	for i, word := range words {
+		words[i] = cut(word, maxValueLength)
+	}
+	return cut(strings.Join(words, " "), maxErrorLength)
 }
 
 // annotations says in the API server's audit log why a request was answered as

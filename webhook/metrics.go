@@ -43,11 +43,11 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 		findings: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sallyport_findings_total",
 			Help: "Findings by rule and by what the policy made of them.",
-		}, []string{"rule", "action", "source"}),
+		}, []string{"rule", "action", "source", "dry_run"}),
 		injections: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sallyport_injections_total",
 			Help: "Fields that mutators have set.",
-		}, []string{"mutator"}),
+		}, []string{"mutator", "dry_run"}),
 		breakglass: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sallyport_breakglass_total",
 			Help: "Denied requests that asked to break the glass, by whether the user was allowed to.",
@@ -73,6 +73,31 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 	return m
 }
 
+// newInFlight returns the gauge of a limiter.
+func newInFlight(l *limiter) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "sallyport_admission_requests_in_flight",
+		Help: "Requests at work; more than the limit wait for a moment and are shed.",
+	}, func() float64 { return float64(len(l.places)) })
+}
+
+// begin gives the counters that alerts watch a value of zero: an increase is seen only
+// from a value before.
+func (m *metrics) begin(rules []*analysis.Rule, mutators []*analysis.Mutator) {
+	for _, r := range rules {
+		m.panics.WithLabelValues(r.Name)
+	}
+	for _, mutator := range mutators {
+		m.panics.WithLabelValues(mutator.Name)
+	}
+	for _, result := range []string{glassAllowed, glassForbidden, glassError} {
+		m.breakglass.WithLabelValues(result, "false")
+	}
+	for _, r := range handshakeReasons {
+		m.handshakes.WithLabelValues(r.reason)
+	}
+}
+
 func (m *metrics) observe(req *admissionv1.AdmissionRequest, decision string, took time.Duration) {
 	operation, kind := labels(req)
 	m.requests.WithLabelValues(operation, kind, decision, strconv.FormatBool(isDryRun(req))).Inc()
@@ -90,13 +115,21 @@ func (m *metrics) observeFailure(req *admissionv1.AdmissionRequest, decision str
 	m.requests.WithLabelValues(operation, kind, decision, dryRun).Inc()
 }
 
-func (m *metrics) observeFindings(findings []analysis.Finding) {
+func (m *metrics) observeFindings(req *admissionv1.AdmissionRequest, findings []analysis.Finding) {
+	dryRun := strconv.FormatBool(isDryRun(req))
 	for i := range findings {
 		action := string(findings[i].Verdict.Action)
 		if findings[i].Verdict.Exemption != "" {
 			action = "Exempted"
 		}
-		m.findings.WithLabelValues(findings[i].Rule.Name, action, "admission").Inc()
+		m.findings.WithLabelValues(findings[i].Rule.Name, action, "admission", dryRun).Inc()
+	}
+}
+
+func (m *metrics) observeInjections(req *admissionv1.AdmissionRequest, injections []analysis.Injection) {
+	dryRun := strconv.FormatBool(isDryRun(req))
+	for i := range injections {
+		m.injections.WithLabelValues(injections[i].Mutator.Name, dryRun).Inc()
 	}
 }
 

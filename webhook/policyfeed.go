@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sallyport-dev/sallyport/rules/analysis"
+	"github.com/sallyport-dev/sallyport/rules/config"
 	"github.com/sallyport-dev/sallyport/rules/mesh"
 	"github.com/sallyport-dev/sallyport/rules/policy"
 	"github.com/sallyport-dev/sallyport/rules/policy/v1alpha1"
@@ -36,8 +37,10 @@ type PolicyFeed struct {
 	cache  cache.Cache
 	index  *mesh.Index
 	status *statusWriter
-	counts *prometheus.GaugeVec
+	config *config.Configuration
 	log    logr.Logger
+
+	metrics *policyMetrics
 	// compiled may be nil.
 	compiled func(*policy.Set)
 
@@ -61,6 +64,8 @@ type PolicyFeedOptions struct {
 	Index *mesh.Index
 	// Events are told of objects that are not valid.
 	Events EventRecorder
+	// Config are the facts by which policies are read.
+	Config *config.Configuration
 	// Compiled is told of policies that come into force. It must not block. // optional
 	Compiled func(*policy.Set)
 	// Registry gets the metrics.
@@ -70,13 +75,9 @@ type PolicyFeedOptions struct {
 
 // NewPolicyFeed returns a feed that knows nothing until it runs.
 func NewPolicyFeed(opts PolicyFeedOptions) *PolicyFeed {
-	counts := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "sallyport_policies",
-		Help: "EgressPolicies and EgressExemptions by whether their newest generation is valid and in force.",
-	}, []string{"kind", "state"})
-	opts.Registry.MustRegister(counts)
 	return &PolicyFeed{
-		cache: opts.Cache, index: opts.Index, counts: counts, log: opts.Log, compiled: opts.Compiled,
+		cache: opts.Cache, index: opts.Index, config: opts.Config, log: opts.Log, compiled: opts.Compiled,
+		metrics:    newPolicyMetrics(opts.Registry, time.Now),
 		status:     &statusWriter{cache: opts.Cache, client: opts.Client, events: opts.Events, log: opts.Log, wake: make(chan struct{}, 1)},
 		changed:    make(chan struct{}, 1),
 		policies:   map[string]*v1alpha1.EgressPolicy{},
@@ -200,12 +201,26 @@ func (f *PolicyFeed) compile(ctx context.Context) error {
 			f.compiled(set)
 		}
 		f.versions = versions
+		if err := f.tell(); err != nil {
+			return err
+		}
 		f.log.V(1).Info("Compiled policies", "policies", len(f.policies), "exemptions", len(f.exemptions))
 	}
-	count(f.counts, "EgressPolicy", state.policies)
-	count(f.counts, "EgressExemption", state.exemptions)
+	count(f.metrics.counts, "EgressPolicy", state.policies)
+	count(f.metrics.counts, "EgressExemption", state.exemptions)
 	f.status.state.Store(state)
 	f.status.notify()
+	return nil
+}
+
+// tell tells the metrics of what has come into force.
+func (f *PolicyFeed) tell() error {
+	number, err := fingerprint(f.versions, f.config)
+	if err != nil {
+		return err
+	}
+	f.metrics.generation.WithLabelValues().Set(number)
+	f.metrics.exemptions.set(f.exemptions)
 	return nil
 }
 
@@ -225,17 +240,6 @@ func versionsOf(policies map[string]*v1alpha1.EgressPolicy, exemptions map[strin
 		versions[version{e.UID, e.Generation}] = true
 	}
 	return versions
-}
-
-func count[T client.Object](counts *prometheus.GaugeVec, kind string, objects []judged[T]) {
-	invalid := 0
-	for _, j := range objects {
-		if j.err != nil {
-			invalid++
-		}
-	}
-	counts.WithLabelValues(kind, "accepted").Set(float64(len(objects) - invalid))
-	counts.WithLabelValues(kind, "invalid").Set(float64(invalid))
 }
 
 // judged is an object in its newest generation and what became of it.

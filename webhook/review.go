@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"go.opentelemetry.io/otel/trace"
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -69,32 +70,36 @@ func overloaded(message string) error {
 type reviewHandler struct {
 	review  reviewFunc
 	metrics *metrics
-	limiter *limiter // of reviews that are judged
-	large   *limiter // of bodies over [smallBody]
+	limiter *limiter     // of reviews that are judged
+	large   *limiter     // of bodies over [smallBody]
+	tracer  trace.Tracer // nil: no spans
 	log     logr.Logger
 }
 
 // ServeHTTP implements [http.Handler].
 func (h *reviewHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
+	ctx, span := startSpan(r.Context(), h.tracer, r)
+	defer span.End()
 	// Who is judged is not let down because the caller hangs up, and nobody waits for
 	// longer than the caller does.
-	ctx, cancel := context.WithDeadline(context.WithoutCancel(r.Context()), start.Add(budget(r)))
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), start.Add(budget(r)))
 	defer cancel()
 	body, release, err := h.read(ctx, w, r)
 	if err != nil {
-		h.fail(w, nil, err)
+		h.fail(w, span, nil, err)
 		return
 	}
 	defer release()
 	o := h.judge(ctx, body)
 	if o.err != nil {
-		h.fail(w, o.req, o.err)
+		h.fail(w, span, o.req, o.err)
 		return
 	}
 	o.ans.response.UID = o.req.UID
 	writeReview(w, o.ans.response)
 	h.metrics.observe(o.req, o.ans.decision, time.Since(start))
+	describe(span, o.req, o.ans.decision)
 }
 
 // An outcome is what became of a review: an answer or an error, and the request if
@@ -153,7 +158,7 @@ func writeReview(w http.ResponseWriter, response *admissionv1.AdmissionResponse)
 
 // fail answers with a status that is no verdict. The text of an internal error
 // goes to the log and not to the caller.
-func (h *reviewHandler) fail(w http.ResponseWriter, req *admissionv1.AdmissionRequest, err error) {
+func (h *reviewHandler) fail(w http.ResponseWriter, span trace.Span, req *admissionv1.AdmissionRequest, err error) {
 	e, ok := errors.AsType[*httpError](err)
 	if !ok {
 		h.logInternal(req, err)
@@ -163,13 +168,14 @@ func (h *reviewHandler) fail(w http.ResponseWriter, req *admissionv1.AdmissionRe
 		h.metrics.shed.Inc()
 	}
 	h.metrics.observeFailure(req, e.decision)
+	describe(span, req, e.decision)
 	http.Error(w, "sallyport: "+e.message, e.status)
 }
 
 func (h *reviewHandler) logInternal(req *admissionv1.AdmissionRequest, err error) {
 	var values []any
 	if req != nil {
-		values = append(values, "requestID", req.UID, "kind", req.Kind.Kind, "namespace", req.Namespace)
+		values = about(req)
 	}
 	if p, ok := errors.AsType[*analysis.PanicError](err); ok {
 		values = append(values, "stack", string(p.Stack))

@@ -16,6 +16,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 	admissionv1 "k8s.io/api/admission/v1"
 
@@ -56,9 +57,17 @@ type Options struct {
 
 	// Listener accepts the API server's connections. It is closed by Run.
 	Listener net.Listener
-	// Probes accepts connections for /healthz, /readyz and /metrics, in
-	// plain HTTP; nil serves none of them. // optional
+	// Probes accepts connections for /healthz and /readyz, in plain HTTP; nil
+	// serves none of them. // optional
 	Probes net.Listener
+	// Metrics accepts connections for /metrics, over TLS; nil serves none. It needs
+	// a MetricsGuard. // optional
+	Metrics net.Listener
+	// MetricsGuard lets those through who may read metrics, such as
+	// [NewScrapeGuard]'s. // optional
+	MetricsGuard func(http.Handler) http.Handler
+	// OpenMetrics serves /metrics on Probes too, to anybody. // optional
+	OpenMetrics bool
 	// DrainDelay is how long the server goes on serving after it has said
 	// that it is not ready any more; zero is no delay. // optional
 	DrainDelay time.Duration
@@ -73,6 +82,9 @@ type Options struct {
 	MinTLSVersion uint16
 	// Registry gets the metrics; nil is a registry of its own. // optional
 	Registry *prometheus.Registry
+	// Tracer makes a span of each review, without content, names and users; nil makes
+	// none. // optional
+	Tracer trace.Tracer
 	// Log gets one line for each denial and for each failure. // optional
 	Log logr.Logger
 	// Now is the clock of the engine; nil is the system's. // optional
@@ -106,6 +118,9 @@ func New(opts Options) (*Server, error) {
 	if opts.Suite == nil || opts.Certificates == nil || opts.Listener == nil {
 		return nil, errors.New("webhook: Suite, Certificates and Listener are required")
 	}
+	if opts.Metrics != nil && opts.MetricsGuard == nil {
+		return nil, errors.New("webhook: Metrics needs a MetricsGuard")
+	}
 	setDefaults(&opts)
 	s := &Server{
 		opts:    opts,
@@ -113,6 +128,8 @@ func New(opts Options) (*Server, error) {
 		limiter: newLimiter(opts.MaxInFlight),
 		large:   newLimiter(opts.MaxInFlight),
 	}
+	s.metrics.begin(opts.Suite.Rules(), opts.Mutators)
+	opts.Registry.MustRegister(newInFlight(s.limiter))
 	s.evaluator = &evaluator{
 		suite: opts.Suite, mutators: opts.Mutators, config: opts.Config, mesh: opts.Mesh,
 		policies: opts.Policies, glass: opts.BreakGlass, metrics: s.metrics, now: opts.Now, log: opts.Log,
@@ -180,7 +197,7 @@ func (s *Server) Handler() http.Handler {
 	}
 	for path, review := range map[string]reviewFunc{ValidatePath: s.evaluator.validate, MutatePath: s.evaluator.mutate} {
 		mux.Handle(path, closing(&reviewHandler{
-			review: s.whenReady(review), metrics: s.metrics, limiter: s.limiter, large: s.large, log: s.opts.Log,
+			review: s.whenReady(review), metrics: s.metrics, limiter: s.limiter, large: s.large, tracer: s.opts.Tracer, log: s.opts.Log,
 		}))
 	}
 	return mux
@@ -201,12 +218,8 @@ func (s *Server) whenReady(review reviewFunc) reviewFunc {
 func (s *Server) Run(ctx context.Context) error {
 	reviews := s.httpServer(s.Handler())
 	reviews.ConnState = newConnections(s.opts.MaxConnections).observe
-	reviews.TLSConfig = &tls.Config{
-		MinVersion:             s.opts.MinTLSVersion,
-		GetCertificate:         s.opts.Certificates.GetCertificate,
-		NextProtos:             []string{"http/1.1"},
-		SessionTicketsDisabled: true,
-	}
+	reviews.TLSConfig = s.tlsConfig()
+	reviews.ErrorLog = newErrorLog(s.metrics.handshakes, s.opts.Log)
 	if s.opts.ClientCA != nil {
 		s.opts.ClientCA.Require(reviews.TLSConfig)
 	}
@@ -218,11 +231,32 @@ func (s *Server) Run(ctx context.Context) error {
 		servers = append(servers, probes)
 		group.Go(func() error { return ignoreClosed(probes.Serve(s.opts.Probes)) })
 	}
+	if s.opts.Metrics != nil {
+		mux := http.NewServeMux()
+		mux.Handle("GET "+MetricsPath, s.opts.MetricsGuard(s.exposition()))
+		metrics := s.httpServer(mux)
+		metrics.TLSConfig = s.tlsConfig()
+		servers = append(servers, metrics)
+		group.Go(func() error { return ignoreClosed(metrics.ServeTLS(s.opts.Metrics, "", "")) })
+	}
 	group.Go(func() error {
 		<-ctx.Done()
 		return s.drain(context.WithoutCancel(ctx), servers)
 	})
 	return group.Wait()
+}
+
+func (s *Server) tlsConfig() *tls.Config {
+	return &tls.Config{
+		MinVersion:             s.opts.MinTLSVersion,
+		GetCertificate:         s.opts.Certificates.GetCertificate,
+		NextProtos:             []string{"http/1.1"},
+		SessionTicketsDisabled: true,
+	}
+}
+
+func (s *Server) exposition() http.Handler {
+	return promhttp.HandlerFor(s.opts.Registry, promhttp.HandlerOpts{})
 }
 
 // drain ends the servers without dropping a request: first it is not ready, then
@@ -260,7 +294,7 @@ func (s *Server) httpServer(handler http.Handler) *http.Server {
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          newErrorLog(s.metrics.handshakes, s.opts.Log),
+		ErrorLog:          newDebugLog(s.opts.Log),
 	}
 }
 
@@ -285,6 +319,8 @@ func (s *Server) probes() http.Handler {
 		s.metrics.ready.Set(1)
 		_, _ = w.Write([]byte("ok\n"))
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.opts.Registry, promhttp.HandlerOpts{}))
+	if s.opts.OpenMetrics {
+		mux.Handle("GET "+MetricsPath, s.exposition())
+	}
 	return mux
 }

@@ -27,6 +27,7 @@ func runServer(t *testing.T, opts Options) (client *http.Client, reviews, probes
 	source, err := certs.NewInMemory(certs.Options{DNSNames: []string{"localhost"}})
 	require.NoError(t, err)
 	opts.Certificates = source
+	opts.OpenMetrics = true
 	opts.Probes, err = new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	s := newTestServer(t, opts)
@@ -124,4 +125,8 @@ func TestRunRefusesOldTLS(t *testing.T) {
 func TestNewNeedsItsOptions(t *testing.T) {
 	_, err := New(Options{})
 	require.ErrorContains(t, err, "Suite, Certificates and Listener are required")
+	opts := testOptions(t)
+	opts.Metrics = opts.Listener
+	_, err = New(opts)
+	require.ErrorContains(t, err, "Metrics needs a MetricsGuard", "else anybody could read them")
 }

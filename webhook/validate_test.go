@@ -245,8 +245,8 @@ func TestMetrics(t *testing.T) {
 	require.InDelta(t, 1, count("CREATE", "ServiceEntry", "allow", "true"), 0)
 	require.InDelta(t, 1, count("CREATE", "VirtualService", "mutate", "false"), 0)
 	require.InDelta(t, 1, count("", "", "error", "false"), 0)
-	require.InDelta(t, 1, testutil.ToFloat64(s.metrics.findings.WithLabelValues("serviceentry/wildcard-host", "Deny", "admission")), 0)
-	require.InDelta(t, 1, testutil.ToFloat64(s.metrics.injections.WithLabelValues("mutate/timeout")), 0)
+	require.InDelta(t, 1, testutil.ToFloat64(s.metrics.findings.WithLabelValues("serviceentry/wildcard-host", "Deny", "admission", "false")), 0)
+	require.InDelta(t, 1, testutil.ToFloat64(s.metrics.injections.WithLabelValues("mutate/timeout", "false")), 0)
 }
 
 type onePolicy struct{ policy *policy.Policy }

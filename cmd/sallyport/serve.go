@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
 	ctrl "sigs.k8s.io/controller-runtime"
 
@@ -30,12 +31,14 @@ type serveFlags struct {
 	config     string
 	listen     string
 	probes     string
+	metrics    string
 	service    string
 	dnsNames   []string
 	webhooks   string
 	certs      certFlags
 	minTLS     string
 	pprof      string
+	tracing    tracingFlags
 	drainDelay time.Duration
 	verbosity  int
 }
@@ -59,10 +62,15 @@ and no cluster, and prints the CA to standard output: for trying it with curl.`,
   sallyport serve --standalone --listen localhost:9443`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if f.standalone && !cmd.Flags().Changed("drain-delay") {
-				f.drainDelay = 0 // no endpoints have to forget it
+			if f.standalone {
+				if err := f.setStandalone(cmd.Flags()); err != nil {
+					return usageError(err)
+				}
 			}
 			if err := f.certs.check(f.standalone); err != nil {
+				return usageError(err)
+			}
+			if err := f.tracing.check(cmd.Flags()); err != nil {
 				return usageError(err)
 			}
 			return serve(cmd.Context(), &f, cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -73,11 +81,13 @@ and no cluster, and prints the CA to standard output: for trying it with curl.`,
 	flags.BoolVar(&f.standalone, "standalone", false, "serve without a cluster")
 	flags.StringVar(&f.config, "config", "", "Configuration `file`: facts about the mesh")
 	flags.StringVar(&f.listen, "listen", "", "`address` for the API server's calls, over TLS (default :9443, standalone localhost:9443)")
-	flags.StringVar(&f.probes, "listen-probes", ":8081", "`address` for /healthz, /readyz and /metrics; empty for none")
+	flags.StringVar(&f.probes, "listen-probes", ":8081", "`address` for /healthz and /readyz, and standalone, at localhost:8081, for /metrics too; empty for none")
+	flags.StringVar(&f.metrics, "listen-metrics", ":8443", "`address` for /metrics over TLS, for bearer tokens of users who may get the nonResourceURL /metrics; empty for none")
 	flags.StringVar(&f.service, "service", defaultService, "`namespace/name` of the Service in front of the server; its certificate is for that name, and the Secret in that namespace")
 	flags.StringSliceVar(&f.dnsNames, "dns-name", nil, "further DNS `names` of the certificate, for callers that do not use the Service")
 	flags.StringVar(&f.webhooks, "webhook-configuration", defaultConfigurations, "`name` of the webhook configurations that get the CA")
 	f.certs.add(flags)
+	f.tracing.add(flags)
 	complete(cmd, "cert-mode", certModes...)
 	flags.StringVar(&f.minTLS, "tls-min-version", "1.3", "oldest `version` of TLS that is spoken: "+enumeration(tlsVersions))
 	complete(cmd, "tls-min-version", tlsVersions...)
@@ -85,6 +95,21 @@ and no cluster, and prints the CA to standard output: for trying it with curl.`,
 	flags.DurationVar(&f.drainDelay, "drain-delay", 10*time.Second, "how long to go on serving after SIGTERM, while endpoints forget the server")
 	flags.IntVarP(&f.verbosity, "verbosity", "v", 0, "log `level`: 0 for operators, 1 for debugging")
 	return cmd
+}
+
+// setStandalone changes what is not set to what suits a server that no cluster knows.
+func (f *serveFlags) setStandalone(flags *pflag.FlagSet) error {
+	if flags.Changed("listen-metrics") && f.metrics != "" {
+		return errors.New("--standalone knows nobody who could ask --listen-metrics; /metrics is at --listen-probes")
+	}
+	f.metrics = ""
+	if !flags.Changed("listen-probes") {
+		f.probes = "localhost:8081"
+	}
+	if !flags.Changed("drain-delay") {
+		f.drainDelay = 0 // no endpoints have to forget it
+	}
+	return nil
 }
 
 func serve(ctx context.Context, f *serveFlags, stdout, stderr io.Writer) error {
@@ -114,12 +139,17 @@ func serve(ctx context.Context, f *serveFlags, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	tracing, err := f.tracing.trace(ctx, opts)
+	if err != nil {
+		return err
+	}
 	server, err := listen(ctx, f, opts)
 	if err != nil {
 		return err
 	}
-	log.Info("Started", "version", buildVersion(), "listen", opts.Listener.Addr().String(), "probes", addressOf(opts.Probes), "rules", len(rules.All))
-	return runAll(logr.NewContext(ctx, log), server.Run, slices.Concat(tasks, clients, profiles))
+	log.Info("Started", "version", buildVersion(), "listen", opts.Listener.Addr().String(), "probes", addressOf(opts.Probes),
+		"metrics", addressOf(opts.Metrics), "rules", len(rules.All))
+	return runAll(logr.NewContext(ctx, log), server.Run, slices.Concat(tasks, clients, tracing, profiles))
 }
 
 // runAll runs the server until ctx is done or a task fails, and the tasks for as
@@ -165,7 +195,7 @@ func serverOptions(f *serveFlags, log logr.Logger) (*webhook.Options, error) {
 		return nil, usageError(err)
 	}
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(newBuildInfo(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return &webhook.Options{
 		Suite: suite, Mutators: rules.Mutators, Config: conf, DrainDelay: f.drainDelay, Registry: registry, Log: log,
 	}, nil
@@ -180,15 +210,22 @@ func listen(ctx context.Context, f *serveFlags, opts *webhook.Options) (*webhook
 			address = "localhost:9443"
 		}
 	}
-	var listener net.ListenConfig
-	var err error
-	if opts.Listener, err = listener.Listen(ctx, "tcp", address); err != nil {
-		return nil, usageError(fmt.Errorf("--listen: %w", err))
-	}
-	if f.probes != "" {
-		if opts.Probes, err = listener.Listen(ctx, "tcp", f.probes); err != nil {
-			return nil, usageError(fmt.Errorf("--listen-probes: %w", err))
+	for _, port := range []struct {
+		flag, address string
+		listener      *net.Listener
+	}{
+		{"--listen", address, &opts.Listener},
+		{"--listen-probes", f.probes, &opts.Probes},
+		{"--listen-metrics", f.metrics, &opts.Metrics},
+	} {
+		if port.address == "" {
+			continue
 		}
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", port.address)
+		if err != nil {
+			return nil, usageError(fmt.Errorf("%s: %w", port.flag, err))
+		}
+		*port.listener = l
 	}
 	server, err := webhook.New(*opts)
 	if err != nil {

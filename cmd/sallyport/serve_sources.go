@@ -37,6 +37,7 @@ func standalone(opts *webhook.Options, stdout io.Writer) ([]task, error) {
 		return nil, err
 	}
 	opts.Certificates = source
+	opts.OpenMetrics = true
 	return []task{source.Start}, nil
 }
 
@@ -67,6 +68,7 @@ func inCluster(f *serveFlags, opts *webhook.Options) ([]task, error) {
 	}
 	opts.Certificates = source
 	opts.BreakGlass = webhook.NewBreakGlass(api.glass)
+	opts.MetricsGuard = webhook.NewScrapeGuard(api.scrapers.AuthenticationV1(), api.scrapers.AuthorizationV1(), opts.Log)
 	return append(tasks, source.Start, api.recordEvents), nil
 }
 
@@ -87,6 +89,9 @@ type api struct {
 	// glass is a client of its own, so that whoever breaks the glass does not wait
 	// for others.
 	glass authorizationclient.AuthorizationV1Interface
+	// scrapers asks who may read metrics. It is a client of its own too, since anybody
+	// can make it wait.
+	scrapers kubernetes.Interface
 	// policies writes their status.
 	policies client.Client
 
@@ -103,13 +108,17 @@ func newAPI(config *rest.Config) (*api, error) {
 	if err != nil {
 		return nil, err
 	}
+	scrapers, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
 	policies, err := webhook.NewClient(config)
 	if err != nil {
 		return nil, err
 	}
 	broadcaster := record.NewBroadcaster()
 	events := broadcaster.NewRecorder(policies.Scheme(), corev1.EventSource{Component: "sallyport"})
-	return &api{config: config, core: core, glass: glass, policies: policies, broadcaster: broadcaster, events: events}, nil
+	return &api{config: config, core: core, glass: glass, scrapers: scrapers, policies: policies, broadcaster: broadcaster, events: events}, nil
 }
 
 // recordEvents writes events into the cluster.
@@ -131,7 +140,7 @@ func watchCluster(api *api, webhooks string, opts *webhook.Options) ([]task, err
 	objects := webhook.NewMeshFeed(cache, index, rules.Reads())
 	routes := webhook.NewRouteCondition(api.core, webhooks, opts.Log)
 	policies := webhook.NewPolicyFeed(webhook.PolicyFeedOptions{
-		Cache: cache, Client: api.policies, Index: index, Compiled: routes.Set, Registry: opts.Registry, Log: opts.Log,
+		Cache: cache, Client: api.policies, Index: index, Config: opts.Config, Compiled: routes.Set, Registry: opts.Registry, Log: opts.Log,
 		Events: api.events,
 	})
 	opts.Mesh, opts.Policies = index, policies

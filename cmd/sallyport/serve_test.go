@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -25,13 +26,13 @@ func TestServeStandalone(t *testing.T) {
 	logs, logWriter := io.Pipe()
 	done := make(chan int, 1)
 	go func() {
-		done <- run(ctx, []string{"serve", "--standalone", "--listen", "127.0.0.1:0", "--listen-probes", ""}, nil, &ca, logWriter)
+		done <- run(ctx, []string{"serve", "--standalone", "--listen", "127.0.0.1:0", "--listen-probes", "127.0.0.1:0"}, nil, &ca, logWriter)
 		logWriter.Close()
 	}()
 	line, err := bufio.NewReader(logs).ReadBytes('\n')
 	require.NoError(t, err)
 	go func() { _, _ = io.Copy(io.Discard, logs) }()
-	var started struct{ Msg, Listen string }
+	var started struct{ Msg, Listen, Probes, Metrics string }
 	require.NoError(t, json.Unmarshal(line, &started))
 	require.Equal(t, "Started", started.Msg, string(line))
 
@@ -52,6 +53,27 @@ func TestServeStandalone(t *testing.T) {
 	require.False(t, answer.Response.Allowed)
 	require.Contains(t, answer.Response.Result.Message, "serviceentry/wildcard-host")
 
+	require.Empty(t, started.Metrics, "nobody is there to say who may ask")
+	req, err = http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+started.Probes+"/metrics", http.NoBody)
+	require.NoError(t, err)
+	metrics, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer metrics.Body.Close()
+	text, err := io.ReadAll(metrics.Body)
+	require.NoError(t, err)
+	require.Contains(t, string(text), `sallyport_admission_requests_total{decision="deny",dry_run="false",kind="ServiceEntry",operation="CREATE"} 1`)
+	require.Contains(t, string(text), `sallyport_build_info{goversion="`+runtime.Version()+`",version="`+buildVersion()+`"} 1`)
+
 	cancel()
 	require.Zero(t, <-done)
+}
+
+// TestServeStandaloneIsLocal: without a cluster nothing listens to the network unless
+// it is told to, and a port for scrapers has nobody who could say who they are.
+func TestServeStandaloneIsLocal(t *testing.T) {
+	f := &serveFlags{}
+	flags := newServe().Flags()
+	require.NoError(t, f.setStandalone(flags))
+	require.Equal(t, "localhost:8081", f.probes)
+	require.Empty(t, f.metrics)
 }

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 )
 
@@ -23,6 +24,16 @@ func newVersion() *cobra.Command {
 			return err
 		},
 	}
+}
+
+// newBuildInfo returns the metric that tells the version.
+func newBuildInfo() prometheus.Collector {
+	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "sallyport_build_info",
+		Help: "1, with the version and the Go version that it was built with.",
+	}, []string{"version", "goversion"})
+	info.WithLabelValues(buildVersion(), runtime.Version()).Set(1)
+	return info
 }
 
 // buildVersion returns the stamped version, else the module's or commit's that

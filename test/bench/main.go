@@ -69,7 +69,7 @@ func run(ctx context.Context, out io.Writer, calls int) (err error) {
 	}
 	defer func() { err = errors.Join(err, server.Stop()) }()
 
-	atRest, err := readUsage(ctx, server.Probes)
+	atRest, err := readUsage(ctx, server, c.Config)
 	if err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func run(ctx context.Context, out io.Writer, calls int) (err error) {
 			return err
 		}
 	}
-	after, err := readUsage(ctx, server.Probes)
+	after, err := readUsage(ctx, server, c.Config)
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/http"
+	"strings"
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
@@ -15,6 +15,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+
+	"github.com/sallyport-dev/sallyport/test/sallyport"
 )
 
 // A benchObject is what is created, again and again.
@@ -89,18 +91,13 @@ func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Mi
 // A usage is what the server's own metrics tell.
 type usage struct{ cpuSeconds, residentMiB, requests, handlerSeconds float64 }
 
-func readUsage(ctx context.Context, probes string) (*usage, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, probes+"/metrics", nil)
+func readUsage(ctx context.Context, server *sallyport.Server, config *rest.Config) (*usage, error) {
+	text, err := server.Scrape(ctx, config)
 	if err != nil {
 		return nil, err
 	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer res.Body.Close()
 	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(res.Body)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
 	if err != nil {
 		return nil, fmt.Errorf("read the metrics: %w", err)
 	}

@@ -7,8 +7,6 @@ package breakglass
 import (
 	"bytes"
 	"encoding/json"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -152,14 +150,9 @@ func (w *world) audited(t *testing.T, name string) map[string]string {
 // metric returns the value of a series as it is written, empty if it is not there.
 func (w *world) metric(t *testing.T, series string) string {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.server.Probes+"/metrics", http.NoBody)
+	body, err := w.server.Scrape(t.Context(), w.cluster.Config)
 	require.NoError(t, err)
-	res, err := http.DefaultClient.Do(req)
-	require.NoError(t, err)
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	require.NoError(t, err)
-	for line := range strings.Lines(string(body)) {
+	for line := range strings.Lines(body) {
 		if value, ok := strings.CutPrefix(line, series+" "); ok {
 			return strings.TrimSpace(value)
 		}

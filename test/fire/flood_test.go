@@ -174,15 +174,10 @@ func TestOverload(t *testing.T) {
 // metric returns the sum of a metric's series.
 func (c *caller) metric(t *testing.T, name string) float64 {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.server.Probes+"/metrics", http.NoBody)
-	require.NoError(t, err)
-	res, err := http.DefaultClient.Do(req)
-	require.NoError(t, err)
-	defer res.Body.Close()
-	text, err := io.ReadAll(res.Body)
+	text, err := c.server.Scrape(t.Context(), controlPlane.Config)
 	require.NoError(t, err)
 	var sum float64
-	for _, match := range regexp.MustCompile(`(?m)^`+name+`(?:\{.*\})? (\S+)$`).FindAllStringSubmatch(string(text), -1) {
+	for _, match := range regexp.MustCompile(`(?m)^`+name+`(?:\{.*\})? (\S+)$`).FindAllStringSubmatch(text, -1) {
 		value, err := strconv.ParseFloat(match[1], 64)
 		require.NoError(t, err)
 		sum += value

@@ -3,9 +3,7 @@
 package integration
 
 import (
-	"bufio"
 	"fmt"
-	"net/http"
 	"strconv"
 	"strings"
 	"testing"
@@ -255,14 +253,11 @@ func TestRouteWebhookIsSkipped(t *testing.T) {
 // reviews returns how many reviews of a kind the server has answered.
 func reviews(t *testing.T, kind string) int {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.Probes+"/metrics", http.NoBody)
+	body, err := server.Scrape(t.Context(), controlPlane.Config)
 	require.NoError(t, err)
-	res, err := http.DefaultClient.Do(req)
-	require.NoError(t, err)
-	defer res.Body.Close()
 	sum := 0
-	for scanner := bufio.NewScanner(res.Body); scanner.Scan(); {
-		series, value, _ := strings.Cut(scanner.Text(), "} ")
+	for line := range strings.Lines(body) {
+		series, value, _ := strings.Cut(strings.TrimSpace(line), "} ")
 		if strings.HasPrefix(series, "sallyport_admission_requests_total{") && strings.Contains(series, `kind="`+kind+`"`) {
 			n, err := strconv.Atoi(value)
 			require.NoError(t, err)

@@ -5,8 +5,6 @@ package integration
 import (
 	"context"
 	"fmt"
-	"io"
-	"net/http"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -263,13 +261,8 @@ func TestEffectivePolicy(t *testing.T) {
 	require.Regexp(t, `hosts\.unlisted +Allow +built-in`, effective("default"))
 	becomes(t, ns, lateEntry, false, "serviceentry/allowed-host")
 
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.Probes+"/metrics", http.NoBody)
+	body, err := server.Scrape(t.Context(), controlPlane.Config)
 	require.NoError(t, err)
-	response, err := http.DefaultClient.Do(request)
-	require.NoError(t, err)
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	require.NoError(t, err)
-	require.Contains(t, string(body), `sallyport_policies{kind="EgressPolicy",state="accepted"} 1`)
-	require.Contains(t, string(body), `sallyport_policies{kind="EgressPolicy",state="invalid"} 0`)
+	require.Contains(t, body, `sallyport_policies{kind="EgressPolicy",state="accepted"} 1`)
+	require.Contains(t, body, `sallyport_policies{kind="EgressPolicy",state="invalid"} 0`)
 }

@@ -40,8 +40,10 @@ type Options struct {
 type Server struct {
 	// URL is where reviews are served, without a path.
 	URL string
-	// Probes is the URL of /readyz and /metrics, without a path.
+	// Probes is the URL of /readyz, without a path.
 	Probes string
+	// Metrics is the URL of /metrics, without a path: see Scrape.
+	Metrics string
 	// LogFile holds what the server writes.
 	LogFile string
 
@@ -86,7 +88,7 @@ func Run(ctx context.Context, c *cluster.Cluster, name string, opts Options) (*S
 	// Ctrl-C is for Stop, which lets the server drain.
 	s.cmd = exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(c.Dir, "sallyport"), append([]string{
 		"serve", "--kubeconfig", cmp.Or(opts.Kubeconfig, c.Kubeconfig),
-		"--listen", "127.0.0.1:0", "--listen-probes", "127.0.0.1:0",
+		"--listen", "127.0.0.1:0", "--listen-probes", "127.0.0.1:0", "--listen-metrics", "127.0.0.1:0",
 		"--dns-name", "localhost", "--drain-delay", "0s",
 	}, opts.Args...)...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
@@ -154,11 +156,12 @@ func (s *Server) waitForAddresses(ctx context.Context) error {
 			return false
 		}
 		for line := range bytes.Lines(log) {
-			var entry struct{ Msg, Listen, Probes string }
+			var entry struct{ Msg, Listen, Probes, Metrics string }
 			if json.Unmarshal(line, &entry) == nil && entry.Msg == "Started" {
 				_, port, _ := strings.Cut(entry.Listen, ":")
 				s.URL = "https://localhost:" + port
 				s.Probes = "http://" + entry.Probes
+				s.Metrics = "https://" + entry.Metrics
 				return true
 			}
 		}
