@@ -45,7 +45,7 @@ var ignored = map[string]string{
 	"istio.type.v1beta1.PolicyTargetReference.Namespace":                "istiod refuses references to other namespaces",
 }
 
-// TestFieldCoverage: when Istio gets a new field that may lead somewhere, a rule
+// TestFieldCoverage (R27): when Istio gets a new field that may lead somewhere, a rule
 // reads it or somebody says why not. It goes by the getters that the rules call.
 func TestFieldCoverage(t *testing.T) {
 	read := getters(t)

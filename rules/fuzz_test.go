@@ -25,7 +25,7 @@ import (
 	"github.com/sallyport-dev/sallyport/rules/policy"
 )
 
-// FuzzCheck: no object makes a rule panic, whatever else is in the mesh; and the
+// FuzzCheck (R28): no object makes a rule panic, whatever else is in the mesh; and the
 // verdict does not depend on the order in which the mesh was told.
 func FuzzCheck(f *testing.F) {
 	suite, err := analysis.NewSuite(All...)

@@ -56,7 +56,7 @@ func TestMayBreakGlassAsks(t *testing.T) {
 	}}, f.asked)
 }
 
-// TestAnswersAreKept: for a second, for the very same user.
+// TestAnswersAreKept (R10): for a second, for the very same user.
 func TestAnswersAreKept(t *testing.T) {
 	for _, allowed := range []bool{true, false} {
 		t.Run(strconv.FormatBool(allowed), func(t *testing.T) {

@@ -116,6 +116,7 @@ func TestReasonMustCount(t *testing.T) {
 	}
 }
 
+// TestNobodyIsAskedInVain (R10).
 func TestNobodyIsAskedInVain(t *testing.T) {
 	opts := testOptions(t)
 	opts.BreakGlass = unasked(t)

@@ -22,7 +22,7 @@ func (nobody) Require(config *tls.Config) {
 	config.VerifyPeerCertificate = func([][]byte, [][]*x509.Certificate) error { return errors.New("no") }
 }
 
-// A client CA is for reviews; probes are for the kubelet and metrics for scrapers, which
+// TestClientCAIsForReviews (R20): a client CA is for reviews; probes are for the kubelet and metrics for scrapers, which
 // have no certificate.
 func TestClientCAIsForReviews(t *testing.T) {
 	opts := testOptions(t)

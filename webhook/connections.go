@@ -53,7 +53,7 @@ func (c *connections) set(conn net.Conn, state http.ConnState) net.Conn {
 		return nil
 	}
 	for _, l := range []*list.List{&c.silent, &c.idle} {
-		if oldest := l.Front(); oldest != nil && oldest.Value != net.Conn(conn) {
+		if oldest := l.Front(); oldest != nil && oldest.Value != conn {
 			surplus := oldest.Value.(net.Conn)
 			c.forget(surplus)
 			return surplus

@@ -33,6 +33,7 @@ func mutated(tb testing.TB, url, object string) (string, *admissionv1.AdmissionR
 	return string(after), res
 }
 
+// TestMutateAddsOnlyWhatIsAbsent (R9, R25).
 func TestMutateAddsOnlyWhatIsAbsent(t *testing.T) {
 	url := serve(t, newTestServer(t, testOptions(t)))
 	// Spellings that Istio's encoder would change, and a field it would drop.
@@ -75,7 +76,7 @@ func TestMutateLeavesAlone(t *testing.T) {
 	}
 }
 
-// TestMutateTwice: mutate(mutate(x)) == mutate(x), and what is there is kept.
+// TestMutateTwice (R7): mutate(mutate(x)) == mutate(x), and what is there is kept.
 func TestMutateTwice(t *testing.T) {
 	url := serve(t, newTestServer(t, testOptions(t)))
 	random := rand.New(rand.NewPCG(1, 2))

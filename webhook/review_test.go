@@ -25,7 +25,7 @@ import (
 	"github.com/sallyport-dev/sallyport/rules/policy"
 )
 
-// TestGarbage sends what no API server sends. Each gets a status that is no
+// TestGarbage (R18) sends what no API server sends. Each gets a status that is no
 // verdict, and says why.
 func TestGarbage(t *testing.T) {
 	url := serve(t, newTestServer(t, testOptions(t)))
@@ -95,7 +95,7 @@ func TestGarbageProtocol(t *testing.T) {
 	require.Equal(t, http.StatusOK, do(http.MethodPost, ValidatePath, "application/json; charset=utf-8", good))
 }
 
-// TestChunkedBodyOver7MiB has no length that could be refused beforehand.
+// TestChunkedBodyOver7MiB (R18) has no length that could be refused beforehand.
 func TestChunkedBodyOver7MiB(t *testing.T) {
 	url := serve(t, newTestServer(t, testOptions(t)))
 	body := struct{ *bytes.Reader }{bytes.NewReader(bytes.Repeat([]byte(" "), 8<<20))}
@@ -130,7 +130,7 @@ func TestSlowBody(t *testing.T) {
 	for _, conn := range slow {
 		answer, err := io.ReadAll(conn)
 		require.NoError(t, err)
-		require.Contains(t, string(answer), "400 Bad Request")
+		require.Contains(t, string(answer), "408 Request Timeout")
 	}
 }
 

@@ -61,6 +61,7 @@ func get(t *testing.T, client *http.Client, url string) (int, string) {
 	return res.StatusCode, string(body)
 }
 
+// TestRun (R12, R19).
 func TestRun(t *testing.T) {
 	opts := testOptions(t)
 	opts.DrainDelay = time.Second
@@ -114,6 +115,7 @@ func TestTLSVersions(t *testing.T) {
 	require.NoError(t, stop())
 }
 
+// TestRunRefusesOldTLS (R19).
 func TestRunRefusesOldTLS(t *testing.T) {
 	client, reviews, _, stop := runServer(t, testOptions(t))
 	client.Transport.(*http.Transport).TLSClientConfig.MaxVersion = tls.VersionTLS12

@@ -202,6 +202,7 @@ func TestPanicIsAnInternalError(t *testing.T) {
 	require.InDelta(t, 1, testutil.ToFloat64(s.metrics.panics.WithLabelValues("mutate/boom")), 0)
 }
 
+// TestNotReadyIsUnavailable (R17).
 func TestNotReadyIsUnavailable(t *testing.T) {
 	opts := testOptions(t)
 	notYet := errors.New("the mesh is not read yet")

@@ -76,7 +76,7 @@ func underFire(t *testing.T, event func(ctx context.Context)) []shot {
 	return shots
 }
 
-// TestStart: from before the first server to the last of three nothing unsafe is
+// TestStart (R17): from before the first server to the last of three nothing unsafe is
 // admitted, and once one is ready nothing fails.
 func TestStart(t *testing.T) {
 	require.NoError(t, sallyport.Register(t.Context(), controlPlane.Config, servers.balancer.url(), sallyport.Configurations{Namespaces: []string{"default"}}))

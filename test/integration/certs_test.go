@@ -103,7 +103,7 @@ users:
 `
 )
 
-// The server has its certificate from files that appear late, injects their CA,
+// TestServeFiles (R20): the server has its certificate from files that appear late, injects their CA,
 // and answers the API server alone.
 func TestServeFiles(t *testing.T) {
 	f := newFiles(t)

@@ -77,7 +77,7 @@ spec:
 `
 )
 
-// TestServedVersions: requests of every served version are judged and
+// TestServedVersions (R4): requests of every served version are judged and
 // completed, since matchPolicy is Equivalent.
 func TestServedVersions(t *testing.T) {
 	for _, version := range []string{"v1", "v1beta1", "v1alpha3"} {
@@ -108,7 +108,7 @@ func TestDryRun(t *testing.T) {
 	require.Equal(t, wet.stderr, dryRoute.stderr, "the same warnings")
 }
 
-// TestApplyTwice: what Sallyport adds does not fight with whoever applies.
+// TestApplyTwice (R7): what Sallyport adds does not fight with whoever applies.
 func TestApplyTwice(t *testing.T) {
 	for _, mode := range []string{"--server-side=false", "--server-side"} {
 		t.Run(mode, func(t *testing.T) {
@@ -133,6 +133,7 @@ func TestCompleteRouteIsKept(t *testing.T) {
 	require.Empty(t, out.stderr, "and without a warning")
 }
 
+// TestGenerateName (R15).
 func TestGenerateName(t *testing.T) {
 	ns := newNamespace(t)
 	message := refused(t, fmt.Sprintf(wildcardEntry, "v1", "generateName: all-"), "create", "-n", ns, "-f", "-")
@@ -140,7 +141,7 @@ func TestGenerateName(t *testing.T) {
 	require.Contains(t, message, "serviceentry/wildcard-host")
 }
 
-// TestFinalizer: whoever only removes a finalizer is let through, whatever the
+// TestFinalizer (R3): whoever only removes a finalizer is let through, whatever the
 // object is, so that old objects can be deleted.
 func TestFinalizer(t *testing.T) {
 	kubectl(t, "", "delete", "-n", old, "serviceentry", "finalizer", "--wait=false")
@@ -149,7 +150,7 @@ func TestFinalizer(t *testing.T) {
 	require.Error(t, run(t.Context(), "", "get", "-n", old, "serviceentry", "finalizer").err, "it is gone")
 }
 
-// TestOldViolation: an update that keeps what was wrong warns; one that adds to
+// TestOldViolation (R16): an update that keeps what was wrong warns; one that adds to
 // it is refused, and told of the addition alone.
 func TestOldViolation(t *testing.T) {
 	out := kubectl(t, "", "patch", "-n", old, "serviceentry", "violation", "--type=merge", "-p", `{"spec":{"exportTo":["."]}}`)
@@ -197,7 +198,7 @@ func specOf(t *testing.T, document string) any {
 	return object.Object["spec"]
 }
 
-// TestMutatingWebhookIsSkipped: the API server does not ask where there is
+// TestMutatingWebhookIsSkipped (R3b): the API server does not ask where there is
 // nothing to fill in (mutate.MayChange says the same in Go), nor about updates
 // that change nothing that rules read.
 func TestMutatingWebhookIsSkipped(t *testing.T) {
@@ -223,7 +224,7 @@ func TestMutatingWebhookIsSkipped(t *testing.T) {
 	}
 }
 
-// TestRouteWebhookIsSkipped: only while some policy has to do with gateways, waypoints
+// TestRouteWebhookIsSkipped (R3b): only while some policy has to do with gateways, waypoints
 // or exportTo are ServiceEntries sent to be changed, and routes that are complete.
 // What was led before is sent in any case, to be put right.
 func TestRouteWebhookIsSkipped(t *testing.T) {

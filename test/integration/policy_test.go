@@ -200,7 +200,7 @@ func TestPolicyStatus(t *testing.T) {
 	require.Eventually(t, func() bool { return status("status-a", "Accepted") == "True 1 1" }, soon, 20*time.Millisecond)
 }
 
-// TestNamespaceAdmin: whoever may do everything in a namespace cannot loosen what
+// TestNamespaceAdmin (R5, R24): whoever may do everything in a namespace cannot loosen what
 // holds there.
 func TestNamespaceAdmin(t *testing.T) {
 	ns := newNamespace(t)

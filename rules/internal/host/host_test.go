@@ -235,6 +235,7 @@ func labels(h string) []string {
 	}
 }
 
+// FuzzMatch (R26).
 func FuzzMatch(f *testing.F) {
 	for _, pair := range [][2]string{
 		{"*.foo.com", "a.foo.com"},
