@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -53,6 +54,18 @@ type PolicyFeed struct {
 	exemptions map[string]*v1alpha1.EgressExemption
 	// versions are those in the set.
 	versions map[version]bool
+	// generation is nil until there is a set.
+	generation atomic.Pointer[float64]
+}
+
+// Generation returns a number for the policies, exemptions and Configuration in force,
+// which is equal in replicas that judge alike; empty as long as there is none.
+func (f *PolicyFeed) Generation() string {
+	number := f.generation.Load()
+	if number == nil {
+		return ""
+	}
+	return strconv.FormatFloat(*number, 'f', 0, 64)
 }
 
 // PolicyFeedOptions are what a [PolicyFeed] needs.
@@ -219,6 +232,7 @@ func (f *PolicyFeed) tell() error {
 	if err != nil {
 		return err
 	}
+	f.generation.Store(&number)
 	f.metrics.generation.WithLabelValues().Set(number)
 	f.metrics.exemptions.set(f.exemptions)
 	return nil

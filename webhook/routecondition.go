@@ -46,6 +46,13 @@ const (
 		` || object.?spec.?http.orValue([]).exists(r, r.?name.orValue('').startsWith('sallyport-mesh-'))`
 )
 
+// IsRouteCondition reports whether the condition of the webhook is one that a
+// [RouteCondition] has written, and not somebody else under its name.
+func IsRouteCondition(webhook string, c *admissionregistrationv1.MatchCondition) bool {
+	return webhook == routeWebhook && c.Name == neededCondition &&
+		(c.Expression == expressionNeeded || c.Expression == expressionNotNeeded)
+}
+
 // NewRouteCondition returns one for the MutatingWebhookConfiguration of the name. It
 // changes nothing until it runs and is told of policies.
 func NewRouteCondition(client kubernetes.Interface, name string, log logr.Logger) *RouteCondition {

@@ -7,11 +7,15 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"github.com/sallyport-dev/sallyport/certs"
+	"github.com/sallyport-dev/sallyport/webhook/doctor"
 )
 
 type doctorFlags struct {
@@ -20,6 +24,9 @@ type doctorFlags struct {
 	mode     string
 	secret   string
 	webhooks string
+	expect   string
+	account  string
+	probe    string
 	output   string
 }
 
@@ -32,13 +39,15 @@ func newDoctor() *cobra.Command {
 		Use:   "doctor",
 		Short: "Look for what is wrong with an installation",
 		Long: `Look at an installation from outside and tell what is wrong with it: whether the
-certificate is valid, when it is renewed, how far a rotation of the CA is, whether
-each webhook trusts what is served, and whether clocks differ.
+API server asks and heeds the answer, whether the certificate is valid and trusted,
+how far a rotation of the CA is, whether the webhook configurations are as they were
+installed, whether the server may do what it needs, which replicas there are and
+whether they judge alike, and whether policies are in force.
 
-It changes nothing. It needs the permission to get the Secret and the webhook
-configurations; what it cannot look at, it says. It exits with 0 if all is well, 1 if
-something is wrong, 3 if something could not be looked at, and 4 if the cluster does
-not answer.`,
+It changes nothing: what it tries, an unsafe ServiceEntry, it tries in a dry run,
+which metrics count. What it may not look at, it says. It exits with 0 if all is well,
+1 if something is wrong, 3 if something could not be looked at, and 4 if the cluster
+does not answer.`,
 		Example: `  sallyport doctor
   sallyport doctor --kube-context production --output json`,
 		Args: cobra.NoArgs,
@@ -52,6 +61,9 @@ not answer.`,
 	flags.StringVar(&f.mode, "cert-mode", "", "`who` issues the certificate: "+enumeration(certModes)+" (default whose the Secret is)")
 	flags.StringVar(&f.secret, "secret", defaultSecret, "`name` of the Secret with the certificate")
 	flags.StringVar(&f.webhooks, "webhook-configuration", defaultConfigurations, "`name` of the webhook configurations")
+	flags.StringVar(&f.expect, "expect", "", "`file` with the manifests of the webhook configurations (default the ConfigMap of the installation)")
+	flags.StringVar(&f.account, "service-account", "sallyport", "`name` of the server's service account")
+	flags.StringVar(&f.probe, "probe-namespace", "default", "`namespace` to try an unsafe object in")
 	flags.StringVarP(&f.output, "output", "o", "text", "`format`: "+enumeration(doctorFormats))
 	complete(cmd, "output", doctorFormats...)
 	complete(cmd, "cert-mode", certModes...)
@@ -70,6 +82,7 @@ func (f *doctorFlags) run(ctx context.Context, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	config.QPS = -1 // what is asked for permissions is quickly answered
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return usageError(err)
@@ -77,7 +90,11 @@ func (f *doctorFlags) run(ctx context.Context, stdout io.Writer) error {
 	if err := client.Discovery().RESTClient().Get().AbsPath("/version").Do(ctx).Error(); err != nil {
 		return &exitError{code: exitCluster, err: fmt.Errorf("ask the API server: %w", err)}
 	}
-	found := newDiagnosis(certs.Inspect(ctx, client, *opts))
+	examination, err := f.examination(config, client)
+	if err != nil {
+		return usageError(err)
+	}
+	found := newDiagnosis(certs.Inspect(ctx, client, *opts), doctor.Examine(ctx, *examination))
 	write := found.writeText
 	if f.output == "json" {
 		write = found.writeJSON
@@ -86,6 +103,26 @@ func (f *doctorFlags) run(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	return found.verdict()
+}
+
+// examination says what else to look at.
+func (f *doctorFlags) examination(config *rest.Config, client kubernetes.Interface) (*doctor.Options, error) {
+	objects, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	namespace, _, err := parseService(f.service)
+	if err != nil {
+		return nil, err
+	}
+	opts := &doctor.Options{
+		Client: client, Dynamic: objects, Namespace: namespace, ServiceAccount: f.account, Configurations: f.webhooks,
+		Secret: f.secret, ProbeNamespace: f.probe, Now: time.Now(),
+	}
+	if f.expect != "" {
+		opts.Want, err = readExpected(f.expect)
+	}
+	return opts, err
 }
 
 // certificates says where to look for them.

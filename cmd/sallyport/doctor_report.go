@@ -15,24 +15,42 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/sallyport-dev/sallyport/certs"
+	"github.com/sallyport-dev/sallyport/webhook/doctor"
 )
 
 // A diagnosis is what "sallyport doctor" found, in the format of "-o json". Fields
 // are added to it, never renamed or removed.
 type diagnosis struct {
-	APIVersion   string        `json:"apiVersion"`
-	Kind         string        `json:"kind"`
-	Certificates *certs.Status `json:"certificates"`
+	APIVersion   string           `json:"apiVersion"`
+	Kind         string           `json:"kind"`
+	Certificates *certs.Status    `json:"certificates"`
+	Sections     []doctor.Section `json:"sections"`
 	Summary      struct {
 		Problems int `json:"problems"`
 		Unknown  int `json:"unknown"`
 	} `json:"summary"`
 }
 
-func newDiagnosis(certificates *certs.Status) *diagnosis {
-	d := &diagnosis{APIVersion: "cli.sallyport.dev/v1alpha1", Kind: "DoctorResult", Certificates: certificates}
-	d.Summary.Problems, d.Summary.Unknown = len(certificates.Problems), len(certificates.Unknown)
+func newDiagnosis(certificates *certs.Status, sections []doctor.Section) *diagnosis {
+	d := &diagnosis{APIVersion: "cli.sallyport.dev/v1alpha1", Kind: "DoctorResult", Certificates: certificates, Sections: sections}
+	d.Summary.Problems, d.Summary.Unknown = len(d.problems()), len(d.unknown())
 	return d
+}
+
+func (d *diagnosis) problems() []string {
+	all := slices.Clone(d.Certificates.Problems)
+	for _, s := range d.Sections {
+		all = append(all, s.Problems...)
+	}
+	return all
+}
+
+func (d *diagnosis) unknown() []string {
+	all := slices.Clone(d.Certificates.Unknown)
+	for _, s := range d.Sections {
+		all = append(all, s.Unknown...)
+	}
+	return all
 }
 
 // verdict returns the exit code.
@@ -55,10 +73,18 @@ func (d *diagnosis) writeJSON(w io.Writer) error {
 func (d *diagnosis) writeText(w io.Writer) error {
 	var text strings.Builder
 	writeCertificates(&text, d.Certificates, time.Now())
-	for _, problem := range d.Certificates.Problems {
+	for _, s := range d.Sections {
+		if len(s.Facts) > 0 {
+			fmt.Fprintln(&text, s.Name)
+		}
+		for _, fact := range s.Facts {
+			fmt.Fprintln(&text, "  "+fact)
+		}
+	}
+	for _, problem := range d.problems() {
 		fmt.Fprintln(&text, "Wrong:  ", problem)
 	}
-	for _, unknown := range d.Certificates.Unknown {
+	for _, unknown := range d.unknown() {
 		fmt.Fprintln(&text, "Unknown:", unknown)
 	}
 	if d.Summary.Problems+d.Summary.Unknown == 0 {

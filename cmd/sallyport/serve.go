@@ -35,6 +35,7 @@ type serveFlags struct {
 	service    string
 	dnsNames   []string
 	webhooks   string
+	expect     string
 	certs      certFlags
 	minTLS     string
 	pprof      string
@@ -86,6 +87,7 @@ and no cluster, and prints the CA to standard output: for trying it with curl.`,
 	flags.StringVar(&f.service, "service", defaultService, "`namespace/name` of the Service in front of the server; its certificate is for that name, and the Secret in that namespace")
 	flags.StringSliceVar(&f.dnsNames, "dns-name", nil, "further DNS `names` of the certificate, for callers that do not use the Service")
 	flags.StringVar(&f.webhooks, "webhook-configuration", defaultConfigurations, "`name` of the webhook configurations that get the CA")
+	flags.StringVar(&f.expect, "expect", "", "`file` with the manifests of the webhook configurations; what differs from them in the cluster is told in metrics and events")
 	f.certs.add(flags)
 	f.tracing.add(flags)
 	complete(cmd, "cert-mode", certModes...)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -22,6 +23,8 @@ import (
 	"github.com/sallyport-dev/sallyport/rules"
 	"github.com/sallyport-dev/sallyport/rules/mesh"
 	"github.com/sallyport-dev/sallyport/webhook"
+	"github.com/sallyport-dev/sallyport/webhook/drift"
+	"github.com/sallyport-dev/sallyport/webhook/replica"
 )
 
 // A task runs beside the server until its context is done.
@@ -62,10 +65,15 @@ func inCluster(f *serveFlags, opts *webhook.Options) ([]task, error) {
 	if err != nil {
 		return nil, usageError(err)
 	}
-	tasks, err := watchCluster(api, f.webhooks, opts)
+	drifts, err := watchDrift(api, f.expect, opts)
+	if err != nil {
+		return nil, usageError(err)
+	}
+	tasks, err := watchCluster(api, f.webhooks, namespace, opts)
 	if err != nil {
 		return nil, &exitError{code: exitCluster, err: err}
 	}
+	tasks = append(tasks, drifts...)
 	opts.Certificates = source
 	opts.BreakGlass = webhook.NewBreakGlass(api.glass)
 	opts.MetricsGuard = webhook.NewScrapeGuard(api.scrapers.AuthenticationV1(), api.scrapers.AuthorizationV1(), opts.Log)
@@ -131,7 +139,7 @@ func (a *api) recordEvents(ctx context.Context) error {
 }
 
 // watchCluster completes the options with what is read from the cluster.
-func watchCluster(api *api, webhooks string, opts *webhook.Options) ([]task, error) {
+func watchCluster(api *api, webhooks, namespace string, opts *webhook.Options) ([]task, error) {
 	cache, err := webhook.NewCache(api.config)
 	if err != nil {
 		return nil, err
@@ -145,7 +153,44 @@ func watchCluster(api *api, webhooks string, opts *webhook.Options) ([]task, err
 	})
 	opts.Mesh, opts.Policies = index, policies
 	opts.Ready = map[string]func(context.Context) error{"mesh": objects.Ready, "policies": policies.Ready}
-	return []task{cache.Start, objects.Run, policies.Run, routes.Run}, nil
+	announce := func(ctx context.Context) error {
+		host, err := os.Hostname()
+		if err != nil {
+			return err
+		}
+		return replica.Announce(ctx, replica.Options{
+			Leases: api.core.CoordinationV1().Leases(namespace), Host: host, Version: buildVersion(), Policies: policies.Generation, Log: opts.Log,
+		})
+	}
+	return []task{cache.Start, objects.Run, policies.Run, routes.Run, announce}, nil
+}
+
+// watchDrift returns a task that compares the webhook configurations with the file.
+func watchDrift(api *api, file string, opts *webhook.Options) ([]task, error) {
+	if file == "" {
+		opts.Log.V(1).Info("Not told what the webhook configurations should be: give --expect FILE")
+		return nil, nil
+	}
+	want, err := readExpected(file)
+	if err != nil {
+		return nil, err
+	}
+	return []task{drift.NewWatcher(drift.Options{
+		Client: api.core, Want: want, Registerer: opts.Registry, Events: api.events, Log: opts.Log,
+	}).Run}, nil
+}
+
+// readExpected reads the manifests of --expect.
+func readExpected(file string) (*drift.Configurations, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("--expect: %w", err)
+	}
+	want, err := drift.Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("--expect %s: %w", file, err)
+	}
+	return want, nil
 }
 
 // restConfig says how to reach the API server: as the kubeconfig file says, else
