@@ -19,7 +19,7 @@ func reachability(ctx context.Context, opts *Options) *Section {
 	s := &Section{Name: "Reachability"}
 	entries := opts.Dynamic.Resource(schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1", Resource: "serviceentries"})
 	_, err := entries.Namespace(opts.ProbeNamespace).Create(ctx, unsafeEntry(), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-	what := fmt.Sprintf("a dry run of an unsafe ServiceEntry in namespace %s", opts.ProbeNamespace)
+	what := "a dry run of an unsafe ServiceEntry in namespace " + opts.ProbeNamespace
 	switch {
 	case err == nil:
 		s.problem(fmt.Sprintf("%s was admitted: %s", what, whyAdmitted(ctx, opts)))

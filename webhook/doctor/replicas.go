@@ -21,7 +21,7 @@ func replicas(ctx context.Context, opts *Options) *Section {
 	var versions, generations []string
 	for _, r := range all {
 		if r.Lost {
-			s.problem(fmt.Sprintf("%s has gone without a word; look at its pod, if there still is one", r.Host))
+			s.problem(r.Host + " has gone without a word; look at its pod, if there still is one")
 			continue
 		}
 		s.fact(fmt.Sprintf("%s: version %s, policies %s, since %s", r.Host, r.Version, orNone(r.Policies), r.Since.UTC().Format("2006-01-02 15:04:05Z")))
