@@ -28,12 +28,6 @@ var (
 	apiServerTarget = map[string]string{"job": "apiserver", "instance": "10.0.0.2:6443"}
 )
 
-// unexposed are metrics that rules and panels use before they are there.
-var unexposed = []labels.Labels{
-	// Exposed as soon as the server watches its own webhook configurations.
-	withTarget(target, "__name__", "sallyport_webhook_drift", "configuration", "ValidatingWebhookConfiguration", "field", "failurePolicy"),
-}
-
 // An exposition is what Prometheus would know after scraping the server and the API
 // server.
 type exposition struct {
@@ -49,7 +43,7 @@ type value struct {
 
 // series returns the labels of everything.
 func (e *exposition) series() []labels.Labels {
-	all := slices.Concat(e.native, unexposed)
+	all := slices.Clone(e.native)
 	for _, v := range e.values {
 		all = append(all, v.labels)
 	}

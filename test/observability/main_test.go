@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -55,7 +56,11 @@ func run(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, plane.Stop()) }()
-	server, err := sallyport.Start(ctx, plane, sallyport.Options{Args: []string{"--otlp-endpoint", spans.http.URL}})
+	manifests, err := expect(ctx, plane)
+	if err != nil {
+		return 1, err
+	}
+	server, err := sallyport.Start(ctx, plane, sallyport.Options{Args: []string{"--otlp-endpoint", spans.http.URL, "--expect", manifests}})
 	if err != nil {
 		return 1, err
 	}
@@ -152,4 +157,19 @@ func (w *world) create(ctx context.Context, object, says string, args ...string)
 		return fmt.Errorf("want %q: %w: %s", says, err, &said)
 	}
 	return nil
+}
+
+// expect creates a webhook configuration and returns a file that says that it is to be
+// there. The real one says something else in each run: where the server is.
+func expect(ctx context.Context, plane *cluster.Cluster) (file string, err error) {
+	client, err := kubernetes.NewForConfig(plane.Config)
+	if err != nil {
+		return "", err
+	}
+	conf := &admissionregistrationv1.ValidatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "expected"}}
+	if _, err := client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Create(ctx, conf, metav1.CreateOptions{}); err != nil {
+		return "", err
+	}
+	file = filepath.Join(plane.Dir, "expected.yaml")
+	return file, os.WriteFile(file, []byte("kind: ValidatingWebhookConfiguration\nmetadata: {name: expected}\n"), 0o600)
 }
