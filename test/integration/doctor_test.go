@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -160,6 +161,31 @@ spec: {namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: `+ns+`}}, 
 		out, _, _ := doctor(t, "--probe-namespace", ns)
 		require.Contains(c, out, "Wrong:   a dry run of an unsafe ServiceEntry in namespace "+ns+" was admitted: a policy may only warn here")
 	}, time.Minute, time.Second)
+}
+
+const lease = `
+apiVersion: coordination.k8s.io/v1
+kind: Lease
+metadata: {name: sallyport-%[1]s, namespace: sallyport-system, labels: {sallyport.dev/replica: "true"}, annotations: {sallyport.dev/version: v0}}
+spec: {holderIdentity: %[1]s, leaseDurationSeconds: 150, acquireTime: %[2]q, renewTime: %[2]q}
+`
+
+// TestReplicas: one that died is told of for an hour, and then cleaned away by others.
+func TestReplicas(t *testing.T) {
+	ago := func(d time.Duration) string { return time.Now().Add(-d).UTC().Format(metav1.RFC3339Micro) }
+	kubectl(t, fmt.Sprintf(lease, "died", ago(10*time.Minute)), "create", "-f", "-")
+	t.Cleanup(func() {
+		run(context.WithoutCancel(t.Context()), "", "delete", "lease", "-n", "sallyport-system", "sallyport-died")
+	})
+	kubectl(t, fmt.Sprintf(lease, "forgotten", ago(2*time.Hour)), "create", "-f", "-")
+	out, _, code := doctor(t)
+	require.Equal(t, 1, code, out)
+	require.Contains(t, out, "Wrong:   died has gone without a word; look at its pod, if there still is one")
+	require.NotContains(t, out, "forgotten")
+	require.NotContains(t, out, "different versions", "the dead do not count")
+	require.Eventually(t, func() bool {
+		return run(t.Context(), "", "get", "lease", "-n", "sallyport-system", "sallyport-forgotten").err != nil
+	}, 2*time.Minute, time.Second)
 }
 
 // TestDrift (R30): who changes the webhook configurations is noticed, and who puts them

@@ -101,6 +101,31 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// TestGroups (R14): what the cluster needs to start is never asked about.
+func TestGroups(t *testing.T) {
+	c := installed(t)
+	var rules []admissionregistrationv1.RuleWithOperations
+	for _, w := range c.Validating.Webhooks {
+		rules = append(rules, w.Rules...)
+	}
+	for _, w := range c.Mutating.Webhooks {
+		rules = append(rules, w.Rules...)
+	}
+	for _, r := range c.Policy.Spec.MatchConstraints.ResourceRules {
+		rules = append(rules, r.RuleWithOperations)
+	}
+	require.NotEmpty(t, rules)
+	for _, r := range rules {
+		for _, group := range r.APIGroups {
+			require.Contains(t, []string{"networking.istio.io", "security.istio.io"}, group)
+		}
+		for _, resource := range r.Resources {
+			require.NotContains(t, resource, "*")
+			require.NotContains(t, resource, "/")
+		}
+	}
+}
+
 // TestDefaults: what a manifest leaves out is what the API server fills in.
 func TestDefaults(t *testing.T) {
 	is, want := installed(t), installed(t)
