@@ -94,7 +94,9 @@ func (f *doctorFlags) run(ctx context.Context, stdout io.Writer) error {
 	if err != nil {
 		return usageError(err)
 	}
-	found := newDiagnosis(certs.Inspect(ctx, client, *opts), doctor.Examine(ctx, *examination))
+	certificates := certs.Inspect(ctx, client, *opts)
+	examination.Mode = certificates.Mode
+	found := newDiagnosis(certificates, doctor.Examine(ctx, *examination))
 	write := found.writeText
 	if f.output == "json" {
 		write = found.writeJSON

@@ -9,9 +9,14 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 
+	"github.com/sallyport-dev/sallyport/certs"
 	"github.com/sallyport-dev/sallyport/test/cluster"
 	"github.com/sallyport-dev/sallyport/test/sallyport"
+	"github.com/sallyport-dev/sallyport/webhook/doctor"
 )
 
 // The binary asks cert-manager for its certificate, the API server calls it, and
@@ -23,9 +28,28 @@ func TestServe(t *testing.T) {
 	startCertManager(t, own)
 	server, err := sallyport.Start(context.WithoutCancel(t.Context()), own, sallyport.Options{Args: []string{"--cert-mode", "cert-manager"}})
 	require.NoError(t, err, "it is asked by the API server")
+	grant(t, own)
 	out, err := exec.CommandContext(t.Context(), filepath.Join(own.Dir, "sallyport"), "doctor", "--kubeconfig", own.Kubeconfig).CombinedOutput()
 	require.NoError(t, err, string(out))
 	require.Contains(t, string(out), "Certificates (mode cert-manager)")
 	require.Contains(t, string(out), "ValidatingWebhookConfiguration sallyport: trusts the certificate")
 	require.NoError(t, server.Stop())
+}
+
+// grant gives the server's service account what doctor says that it needs.
+func grant(t *testing.T, plane *cluster.Cluster) {
+	t.Helper()
+	client, err := kubernetes.NewForConfig(plane.Config)
+	require.NoError(t, err)
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "sallyport"}}
+	for _, g := range doctor.Grants(certs.ModeCertManager, "sallyport", secretName) {
+		role.Rules = append(role.Rules, g.Rule)
+	}
+	_, err = client.RbacV1().ClusterRoles().Create(t.Context(), role, metav1.CreateOptions{})
+	require.NoError(t, err)
+	_, err = client.RbacV1().ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
+		ObjectMeta: role.ObjectMeta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
+		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: "sallyport-system", Name: "sallyport"}},
+	}, metav1.CreateOptions{})
+	require.NoError(t, err)
 }

@@ -89,7 +89,7 @@ func grant(t *testing.T) {
 	client, err := kubernetes.NewForConfig(controlPlane.Config)
 	require.NoError(t, err)
 	var rules []rbacv1.PolicyRule
-	for _, g := range examined.Grants("sallyport", "sallyport-certs") {
+	for _, g := range examined.Grants(certs.ModeSelf, "sallyport", "sallyport-certs") {
 		rules = append(rules, g.Rule)
 	}
 	meta := metav1.ObjectMeta{Name: "sallyport-doctor"}

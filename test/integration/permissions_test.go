@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/sallyport-dev/sallyport/certs"
 	"github.com/sallyport-dev/sallyport/test/cluster"
 	"github.com/sallyport-dev/sallyport/test/sallyport"
 	examined "github.com/sallyport-dev/sallyport/webhook/doctor"
@@ -71,7 +72,7 @@ func bind(t *testing.T, plane *cluster.Cluster, user string) {
 	require.NoError(t, err)
 	rbac, ctx := client.RbacV1(), context.WithoutCancel(t.Context())
 	var inCluster, inNamespace []rbacv1.PolicyRule
-	for _, g := range examined.Grants("sallyport", "sallyport-certs") {
+	for _, g := range examined.Grants(certs.ModeSelf, "sallyport", "sallyport-certs") {
 		if g.Namespaced {
 			inNamespace = append(inNamespace, g.Rule)
 		} else {

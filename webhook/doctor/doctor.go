@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/sallyport-dev/sallyport/certs"
 	"github.com/sallyport-dev/sallyport/webhook/drift"
 )
 
@@ -46,6 +47,8 @@ type Options struct {
 	ServiceAccount string
 	// Configurations is the name of the webhook configurations.
 	Configurations string
+	// Mode is who issues the certificate.
+	Mode certs.Mode
 	// Secret is the name of that with the certificate.
 	Secret string
 	// ProbeNamespace is where an unsafe object is tried.

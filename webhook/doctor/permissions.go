@@ -11,6 +11,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/sallyport-dev/sallyport/certs"
 	"github.com/sallyport-dev/sallyport/rules/policy/v1alpha1"
 )
 
@@ -23,11 +24,9 @@ type Grant struct {
 	Without string
 }
 
-// Grants returns what the server needs, and nothing else, where the webhook
-// configurations and the Secret have these names. Where cert-manager issues the
-// certificate more is needed, and where files hold it nothing of Secrets: see package
-// certs.
-func Grants(configurations, secret string) []Grant {
+// Grants returns what the server needs, and nothing else, where certificates are of the
+// mode, and the webhook configurations and the Secret have these names.
+func Grants(mode certs.Mode, configurations, secret string) []Grant {
 	read := []string{"get", "list", "watch"}
 	grants := []Grant{
 		{Rule: rule(v1alpha1.GroupVersion.Group, read, "egresspolicies", "egressexemptions"), Without: "no policy is known and the server does not get ready"},
@@ -43,14 +42,35 @@ func Grants(configurations, secret string) []Grant {
 			Rule:    named(rule("admissionregistration.k8s.io", []string{"get"}, "validatingadmissionpolicies", "validatingadmissionpolicybindings"), "sallyport-break-glass-outage"),
 			Without: "drift of the break-glass policy is not noticed",
 		},
-		{Namespaced: true, Rule: named(rule("", []string{"get", "list", "watch", "update"}, "secrets"), secret), Without: "there is no certificate"},
-		{Namespaced: true, Rule: rule("", []string{"create"}, "secrets"), Without: "the first certificate cannot be stored"},
 		{Namespaced: true, Rule: rule("coordination.k8s.io", []string{"create", "patch", "list", "delete"}, "leases"), Without: "doctor does not see the replicas"},
 	}
 	for _, kind := range kinds() {
 		grants = append(grants, Grant{Rule: rule(kind.Group, read, kind.Resource), Without: "the mesh is not known and the server does not get ready"})
 	}
-	return grants
+	return append(grants, certificateGrants(mode, secret)...)
+}
+
+// certificateGrants are those of package certs' documentation.
+func certificateGrants(mode certs.Mode, secret string) []Grant {
+	const without = "there is no certificate"
+	switch mode {
+	case certs.ModeFiles:
+		return nil
+	case certs.ModeCertManager:
+		const group = "cert-manager.io"
+		requests := named(rule(group, []string{"get", "patch"}, "issuers", "certificates"), secret)
+		requests.ResourceNames = []string{secret, secret + "-ca", secret + "-root"}
+		return []Grant{
+			{Namespaced: true, Rule: named(rule("", []string{"get", "list", "watch"}, "secrets"), secret), Without: without},
+			{Namespaced: true, Rule: requests, Without: "cert-manager is not asked for a certificate"},
+			{Namespaced: true, Rule: rule(group, []string{"create"}, "issuers", "certificates"), Without: "cert-manager is not asked for a certificate"},
+		}
+	default:
+		return []Grant{
+			{Namespaced: true, Rule: named(rule("", []string{"get", "list", "watch", "update"}, "secrets"), secret), Without: without},
+			{Namespaced: true, Rule: rule("", []string{"create"}, "secrets"), Without: "the first certificate cannot be stored"},
+		}
+	}
 }
 
 func rule(group string, verbs []string, resources ...string) rbacv1.PolicyRule {
@@ -66,7 +86,7 @@ func named(r rbacv1.PolicyRule, name string) rbacv1.PolicyRule {
 func permissions(ctx context.Context, opts *Options) *Section {
 	s := &Section{Name: "Permissions"}
 	user := "system:serviceaccount:" + opts.Namespace + ":" + opts.ServiceAccount
-	for _, grant := range Grants(opts.Configurations, opts.Secret) {
+	for _, grant := range Grants(opts.Mode, opts.Configurations, opts.Secret) {
 		denied, err := deniedOf(ctx, opts, user, &grant)
 		if s.missed(err) {
 			return s

@@ -3,14 +3,19 @@
 package doctor
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-dev/sallyport/certs"
 )
 
 // TestGrants (R22): the list is short, and has no way to what is others'.
 func TestGrants(t *testing.T) {
-	for _, g := range Grants("sallyport", "sallyport-certs") {
+	for _, g := range slices.Concat(
+		Grants(certs.ModeSelf, "sallyport", "sallyport-certs"), Grants(certs.ModeCertManager, "sallyport", "sallyport-certs"), Grants(certs.ModeFiles, "sallyport", ""),
+	) {
 		require.NotEmpty(t, g.Without, g.Rule)
 		for _, values := range [][]string{g.Rule.APIGroups, g.Rule.Resources, g.Rule.Verbs} {
 			require.NotEmpty(t, values)
