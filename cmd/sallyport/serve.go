@@ -33,6 +33,7 @@ type serveFlags struct {
 	probes     string
 	metrics    string
 	service    string
+	pod        string
 	dnsNames   []string
 	webhooks   string
 	expect     string
@@ -85,6 +86,7 @@ and no cluster, and prints the CA to standard output: for trying it with curl.`,
 	flags.StringVar(&f.probes, "listen-probes", ":8081", "`address` for /healthz and /readyz, and standalone, at localhost:8081, for /metrics too; empty for none")
 	flags.StringVar(&f.metrics, "listen-metrics", ":8443", "`address` for /metrics over TLS, for bearer tokens of users who may get the nonResourceURL /metrics; empty for none")
 	flags.StringVar(&f.service, "service", defaultService, "`namespace/name` of the Service in front of the server; its certificate is for that name, and the Secret in that namespace")
+	flags.StringVar(&f.pod, "pod", "", "`name/uid` of the server's pod, with which the Lease ends that tells of the server")
 	flags.StringSliceVar(&f.dnsNames, "dns-name", nil, "further DNS `names` of the certificate, for callers that do not use the Service")
 	flags.StringVar(&f.webhooks, "webhook-configuration", defaultConfigurations, "`name` of the webhook configurations that get the CA")
 	flags.StringVar(&f.expect, "expect", "", "`file` with the manifests of the webhook configurations; what differs from them in the cluster is told in metrics and events")

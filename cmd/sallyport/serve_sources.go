@@ -10,7 +10,9 @@ import (
 	"os"
 	"strings"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
@@ -69,10 +71,15 @@ func inCluster(f *serveFlags, opts *webhook.Options) ([]task, error) {
 	if err != nil {
 		return nil, usageError(err)
 	}
-	tasks, err := watchCluster(api, f.webhooks, namespace, opts)
+	tasks, policies, err := watchCluster(api, f.webhooks, opts)
 	if err != nil {
 		return nil, &exitError{code: exitCluster, err: err}
 	}
+	lease, err := announce(api, f.pod, namespace, policies.Generation, opts.Log)
+	if err != nil {
+		return nil, usageError(err)
+	}
+	tasks = append(tasks, lease)
 	tasks = append(tasks, drifts...)
 	opts.Certificates = source
 	opts.BreakGlass = webhook.NewBreakGlass(api.glass)
@@ -88,6 +95,18 @@ func parseService(service string) (namespace, dnsName string, err error) {
 		return "", "", fmt.Errorf("--service %q: want namespace/name", service)
 	}
 	return namespace, name + "." + namespace + ".svc", nil
+}
+
+// parsePod returns the pod of --pod; nil without one.
+func parsePod(pod string) (*replica.Pod, error) {
+	if pod == "" {
+		return nil, nil
+	}
+	name, uid, ok := strings.Cut(pod, "/")
+	if !ok || name == "" || uid == "" {
+		return nil, fmt.Errorf("--pod %q: want name/uid", pod)
+	}
+	return &replica.Pod{Name: name, UID: types.UID(uid)}, nil
 }
 
 // An api is the API server, by its clients.
@@ -139,10 +158,10 @@ func (a *api) recordEvents(ctx context.Context) error {
 }
 
 // watchCluster completes the options with what is read from the cluster.
-func watchCluster(api *api, webhooks, namespace string, opts *webhook.Options) ([]task, error) {
+func watchCluster(api *api, webhooks string, opts *webhook.Options) ([]task, *webhook.PolicyFeed, error) {
 	cache, err := webhook.NewCache(api.config)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	index := mesh.New(opts.Config)
 	objects := webhook.NewMeshFeed(cache, index, rules.Reads())
@@ -153,16 +172,25 @@ func watchCluster(api *api, webhooks, namespace string, opts *webhook.Options) (
 	})
 	opts.Mesh, opts.Policies = index, policies
 	opts.Ready = map[string]func(context.Context) error{"mesh": objects.Ready, "policies": policies.Ready}
-	announce := func(ctx context.Context) error {
-		host, err := os.Hostname()
-		if err != nil {
-			return err
-		}
-		return replica.Announce(ctx, replica.Options{
-			Leases: api.core.CoordinationV1().Leases(namespace), Host: host, Version: buildVersion(), Policies: policies.Generation, Log: opts.Log,
-		})
+	return []task{cache.Start, objects.Run, policies.Run, routes.Run}, policies, nil
+}
+
+// announce returns a task that says in a Lease what the server is.
+func announce(api *api, pod, namespace string, policies func() string, log logr.Logger) (task, error) {
+	owner, err := parsePod(pod)
+	if err != nil {
+		return nil, err
 	}
-	return []task{cache.Start, objects.Run, policies.Run, routes.Run, announce}, nil
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		return replica.Announce(ctx, replica.Options{
+			Leases: api.core.CoordinationV1().Leases(namespace), Host: host, Version: buildVersion(), Pod: owner,
+			Policies: policies, Log: log,
+		})
+	}, nil
 }
 
 // watchDrift returns a task that compares the webhook configurations with the file.

@@ -14,8 +14,10 @@ import (
 	"github.com/go-logr/logr"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/rand"
 	applyv1 "k8s.io/client-go/applyconfigurations/coordination/v1"
+	applymetav1 "k8s.io/client-go/applyconfigurations/meta/v1"
 	typedv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
 )
 
@@ -44,9 +46,18 @@ type Options struct {
 	Leases  typedv1.LeaseInterface
 	Host    string
 	Version string
+	// Pod is the server's, with which its Lease ends, whatever becomes of the server's
+	// rights; nil if it runs in none. // optional
+	Pod *Pod
 	// Policies returns a number for the policies in force; empty is none yet.
 	Policies func() string
 	Log      logr.Logger
+}
+
+// A Pod is known by its name and UID.
+type Pod struct {
+	Name string
+	UID  types.UID
 }
 
 // Announce says what the replica is until ctx is done, and then that it is gone. What
@@ -98,6 +109,9 @@ func (a *announcer) write(ctx context.Context, policies string) error {
 		WithSpec(applyv1.LeaseSpec().WithHolderIdentity(a.Host).WithAcquireTime(a.since).
 			WithLeaseDurationSeconds(int32(duration / time.Second)).WithRenewTime(metav1.NowMicro()))
 	lease.Namespace = nil // it is the client's
+	if a.Pod != nil {
+		lease.WithOwnerReferences(applymetav1.OwnerReference().WithAPIVersion("v1").WithKind("Pod").WithName(a.Pod.Name).WithUID(a.Pod.UID))
+	}
 	if _, err := a.Leases.Apply(ctx, lease, metav1.ApplyOptions{FieldManager: "sallyport", Force: true}); err != nil {
 		return fmt.Errorf("apply Lease %s: %w", a.name, err)
 	}
