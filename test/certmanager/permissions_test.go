@@ -9,28 +9,26 @@ import (
 	"github.com/stretchr/testify/require"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sallyport-dev/sallyport/certs"
+	"github.com/sallyport-dev/sallyport/webhook/doctor"
 )
 
-// The permissions of package certs' documentation are enough, and none is too many.
+// The permissions that doctor asks for, which are the chart's, are enough.
 func TestPermissions(t *testing.T) {
-	configurations := []string{"validatingwebhookconfigurations", "mutatingwebhookconfigurations"}
 	startCertManager(t, plane)
 	for name, byCAInjector := range map[string]bool{"our injector": false, "cainjector": true} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, plane)
 			w.opts.CAInjector = byCAInjector
-			inNamespace := []rbacv1.PolicyRule{
-				{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{secretName}, Verbs: []string{"get", "list", "watch"}},
-				{
-					APIGroups: []string{"cert-manager.io"}, Resources: []string{"issuers", "certificates"},
-					ResourceNames: []string{secretName, caName, rootName}, Verbs: []string{"get", "patch"},
-				},
-				{APIGroups: []string{"cert-manager.io"}, Resources: []string{"issuers", "certificates"}, Verbs: []string{"create"}},
+			var inNamespace, inCluster []rbacv1.PolicyRule
+			for _, g := range doctor.Grants(certs.ModeCertManager, w.namespace, secretName) {
+				if g.Namespaced {
+					inNamespace = append(inNamespace, g.Rule)
+				} else {
+					inCluster = append(inCluster, g.Rule)
+				}
 			}
-			inCluster := []rbacv1.PolicyRule{{
-				APIGroups: []string{"admissionregistration.k8s.io"}, Resources: configurations,
-				ResourceNames: []string{w.namespace}, Verbs: []string{"get", "list", "watch", "patch"},
-			}}
 			r := w.startAs(t, inNamespace, inCluster)
 			w.register(t, balance(t, r))
 			w.serve(t, r)

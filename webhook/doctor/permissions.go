@@ -59,7 +59,7 @@ func certificateGrants(mode certs.Mode, secret string) []Grant {
 	case certs.ModeCertManager:
 		const group = "cert-manager.io"
 		requests := named(rule(group, []string{"get", "patch"}, "issuers", "certificates"), secret)
-		requests.ResourceNames = []string{secret, secret + "-ca", secret + "-root"}
+		requests.ResourceNames = []string{secret, secret + "-ca", secret + "-selfsigned"}
 		return []Grant{
 			{Namespaced: true, Rule: named(rule("", []string{"get", "list", "watch"}, "secrets"), secret), Without: without},
 			{Namespaced: true, Rule: requests, Without: "cert-manager is not asked for a certificate"},

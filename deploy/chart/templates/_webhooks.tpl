@@ -32,7 +32,7 @@ spec:
   failurePolicy: Fail
   matchConstraints:
     matchPolicy: Equivalent
-    namespaceSelector: {{- include "sallyport.namespaceSelector" . | nindent 6 }}
+    namespaceSelector: {{ include "sallyport.namespaceSelector" . }}
     objectSelector: {}
     resourceRules: # as of the webhook
     {{- include "sallyport.judged" . | nindent 4 }}
@@ -68,7 +68,7 @@ webhooks:
   rules:
   {{- include "sallyport.judged" . | nindent 2 }}
   matchPolicy: Equivalent # other versions arrive converted
-  namespaceSelector: {{- include "sallyport.namespaceSelector" . | nindent 4 }}
+  namespaceSelector: {{ include "sallyport.namespaceSelector" . }}
   objectSelector: {}
   failurePolicy: {{ $profile.failurePolicy }}
   sideEffects: None
@@ -147,7 +147,7 @@ webhooks:
 admissionReviewVersions: [v1]
 clientConfig: {{- include "sallyport.client" (list . "/mutate") | nindent 2 }}
 matchPolicy: Equivalent
-namespaceSelector: {{- include "sallyport.namespaceSelector" . | nindent 2 }}
+namespaceSelector: {{ include "sallyport.namespaceSelector" . }}
 objectSelector: {}
 reinvocationPolicy: IfNeeded
 failurePolicy: {{ .Values.webhooks.mutating.failurePolicy }} # the validator sees the final state
@@ -166,19 +166,15 @@ service:
 
 {{/* Namespaces by name alone: no label that their owners could set. */}}
 {{- define "sallyport.namespaceSelector" -}}
-{{- $only := .Values.webhooks.namespaces -}}
-{{- $not := .Values.webhooks.excludedNamespaces -}}
-{{- if or $only $not -}}
-matchExpressions:
-{{- if $only }}
-- {key: kubernetes.io/metadata.name, operator: In, values: {{ toJson $only }}}
-{{- end }}
-{{- if $not }}
-- {key: kubernetes.io/metadata.name, operator: NotIn, values: {{ toJson $not }}}
-{{- end }}
-{{- else -}}
-{}
+{{- $name := "kubernetes.io/metadata.name" -}}
+{{- $all := list -}}
+{{- with .Values.webhooks.namespaces -}}
+{{- $all = append $all (dict "key" $name "operator" "In" "values" .) -}}
 {{- end -}}
+{{- with .Values.webhooks.excludedNamespaces -}}
+{{- $all = append $all (dict "key" $name "operator" "NotIn" "values" .) -}}
+{{- end -}}
+{{- if $all }}{{ dict "matchExpressions" $all | toJson }}{{ else }}{}{{ end -}}
 {{- end -}}
 
 {{- define "sallyport.changed" -}}
