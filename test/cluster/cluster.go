@@ -29,6 +29,8 @@ type Options struct {
 	APIServerFlags map[string]string
 	// CRDPaths are files and folders of further CRDs. // optional
 	CRDPaths []string
+	// WithoutCRDs leaves Sallyport's own CRDs to the caller.
+	WithoutCRDs bool
 }
 
 // A Cluster is a running control plane.
@@ -228,15 +230,10 @@ func crdPaths(ctx context.Context, opts Options) ([]string, error) {
 	}
 	istio := filepath.Join(strings.TrimSpace(string(out)), "kubernetes", "customresourcedefinitions.gen.yaml")
 	paths := []string{istio}
-	if own := filepath.Join(Root(), "deploy", "crds"); isDir(own) {
-		paths = append(paths, own)
+	if !opts.WithoutCRDs {
+		paths = append(paths, filepath.Join(Root(), "deploy", "crds"))
 	}
 	return append(paths, opts.CRDPaths...), nil
-}
-
-func isDir(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
 }
 
 // Root returns the folder of the repository.
