@@ -175,7 +175,8 @@ func runHelm(ctx context.Context, args ...string) ([]byte, error) {
 // kubectl runs the real kubectl, which must succeed.
 func kubectl(t *testing.T, stdin string, args ...string) string {
 	t.Helper()
-	stdout, stderr, err := tryKubectl(t.Context(), stdin, args...)
+	// Cleanups need it too.
+	stdout, stderr, err := tryKubectl(context.WithoutCancel(t.Context()), stdin, args...)
 	require.NoError(t, err, stdout+stderr)
 	return stdout
 }

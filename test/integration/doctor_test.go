@@ -124,7 +124,7 @@ func TestDoctorDiagnoses(t *testing.T) {
 	ns := newNamespace(t)
 	out, _, code := doctor(t)
 	require.Equal(t, 1, code, out)
-	require.Contains(t, out, "Wrong:   service account sallyport-system/sallyport may not get egresspolicies, list egresspolicies, watch egresspolicies, get egressexemptions")
+	require.Contains(t, out, "Wrong:   service account sallyport-system/sallyport may not list egresspolicies, watch egresspolicies, list egressexemptions")
 	require.Contains(t, out, ": no policy is known and the server does not get ready; apply the installation's RBAC again")
 
 	out, _, code = doctor(t, "--service", ns+"/sallyport")

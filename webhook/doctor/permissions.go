@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sallyport-dev/sallyport/certs"
+	"github.com/sallyport-dev/sallyport/rules"
 	"github.com/sallyport-dev/sallyport/rules/policy/v1alpha1"
 )
 
@@ -27,7 +28,7 @@ type Grant struct {
 // Grants returns what the server needs, and nothing else, where certificates are of the
 // mode, and the webhook configurations and the Secret have these names.
 func Grants(mode certs.Mode, configurations, secret string) []Grant {
-	read := []string{"get", "list", "watch"}
+	read := []string{"list", "watch"}
 	grants := []Grant{
 		{Rule: rule(v1alpha1.GroupVersion.Group, read, "egresspolicies", "egressexemptions"), Without: "no policy is known and the server does not get ready"},
 		{Rule: rule(v1alpha1.GroupVersion.Group, []string{"patch"}, "egresspolicies/status", "egressexemptions/status"), Without: "kubectl does not show what became of policies"},
@@ -44,7 +45,7 @@ func Grants(mode certs.Mode, configurations, secret string) []Grant {
 		},
 		{Namespaced: true, Rule: rule("coordination.k8s.io", []string{"create", "patch", "list", "delete"}, "leases"), Without: "doctor does not see the replicas"},
 	}
-	for _, kind := range kinds() {
+	for _, kind := range rules.Reads() {
 		grants = append(grants, Grant{Rule: rule(kind.Group, read, kind.Resource), Without: "the mesh is not known and the server does not get ready"})
 	}
 	return append(grants, certificateGrants(mode, secret)...)
