@@ -52,6 +52,10 @@ func newRequests(client cmclient.Interface, opts *CertManagerOptions) *requests 
 	return r
 }
 
+// labels are those of all that cert-manager is asked for, so that it is found when it is
+// to go.
+var labels = map[string]string{"app.kubernetes.io/name": "sallyport"}
+
 func own(name string) *cmmeta.IssuerReference {
 	return &cmmeta.IssuerReference{Name: name, Kind: cmapi.IssuerKind, Group: cmapi.SchemeGroupVersion.Group}
 }
@@ -65,11 +69,12 @@ func spec(secret string, life time.Duration, issuer *cmmeta.IssuerReference) *ap
 		ref.WithGroup(issuer.Group)
 	}
 	key := applycmv1.CertificatePrivateKey().WithAlgorithm(cmapi.ECDSAKeyAlgorithm).WithSize(256).WithRotationPolicy(cmapi.RotationPolicyAlways)
-	return applycmv1.CertificateSpec().WithSecretName(secret).WithDuration(metav1.Duration{Duration: life}).
+	return applycmv1.CertificateSpec().WithSecretName(secret).WithSecretTemplate(applycmv1.CertificateSecretTemplate().WithLabels(labels)).WithDuration(metav1.Duration{Duration: life}).
 		WithIssuerRef(ref).WithPrivateKey(key).WithRevisionHistoryLimit(1)
 }
 
 func (r *requests) addIssuer(issuer *applycmv1.IssuerApplyConfiguration) {
+	issuer.WithLabels(labels)
 	issuers, name := r.client.CertmanagerV1().Issuers(*issuer.Namespace), *issuer.Name
 	r.all = append(r.all, &request{
 		kind: cmapi.IssuerKind, namespace: *issuer.Namespace, name: name,
@@ -85,6 +90,7 @@ func (r *requests) addIssuer(issuer *applycmv1.IssuerApplyConfiguration) {
 }
 
 func (r *requests) addCertificate(certificate *applycmv1.CertificateApplyConfiguration) {
+	certificate.WithLabels(labels)
 	certificates, name := r.client.CertmanagerV1().Certificates(*certificate.Namespace), *certificate.Name
 	r.all = append(r.all, &request{
 		kind: cmapi.CertificateKind, namespace: *certificate.Namespace, name: name,

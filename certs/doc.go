@@ -66,7 +66,7 @@
 //
 // The server's service account needs, by resourceNames where the verb knows them:
 //
-//	secrets, in its namespace                      get list watch; mode self: update, and create
+//	secrets, in its namespace                      list watch; mode self: get, update and create
 //	{validating,mutating}webhookconfigurations     get list watch patch
 //	issuers and certificates of cert-manager.io,   mode cert-manager: get patch create
 //	in its namespace

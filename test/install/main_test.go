@@ -117,8 +117,15 @@ func definitionsOfOthers(ctx context.Context) ([]string, error) {
 		}
 		dirs[module.Path] = module.Dir
 	}
+	cmd = exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/cert-manager/cert-manager")
+	cmd.Dir = cluster.Root()
+	if out, err = cmd.Output(); err != nil {
+		return nil, fmt.Errorf("find cert-manager: %w", err)
+	}
+	certManager := filepath.Join(strings.TrimSpace(string(out)), "deploy", "crds", "cert-manager.io_")
 	monitoring := filepath.Join(dirs["github.com/prometheus-operator/prometheus-operator"], "example", "prometheus-operator-crd", "monitoring.coreos.com_")
 	return []string{
+		certManager + "certificates.yaml", certManager + "issuers.yaml",
 		monitoring + "servicemonitors.yaml", monitoring + "prometheusrules.yaml",
 		filepath.Join(dirs["sigs.k8s.io/gateway-api"], "config", "crd", "standard", "gateway.networking.k8s.io_gateways.yaml"),
 	}, nil

@@ -38,6 +38,7 @@ import (
 type pod struct {
 	object *corev1.Pod
 	ports  ports
+	dir    string // of its volumes
 	log    string
 
 	cmd  *exec.Cmd
@@ -77,7 +78,7 @@ func callLocally(t *testing.T) {
 func startPod(t *testing.T, ports ports, env ...string) *pod {
 	t.Helper()
 	dir, c := t.TempDir(), newClient(t)
-	p := &pod{object: podOf(t, c), ports: ports, log: filepath.Join(dir, "log"), done: make(chan error, 1)}
+	p := &pod{object: podOf(t, c), ports: ports, dir: dir, log: filepath.Join(dir, "log"), done: make(chan error, 1)}
 	require.NoError(t, c.Create(t.Context(), p.object))
 	t.Cleanup(func() { p.remove(t) })
 	config := kubectl(t, "", "get", "configmap", "sallyport", "-n", helm.Namespace, "-o", "jsonpath={.data.config\\.yaml}")
@@ -86,7 +87,7 @@ func startPod(t *testing.T, ports ports, env ...string) *pod {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "webhooks.yaml"), []byte(expect), 0o600))
 
 	container := &p.object.Spec.Containers[0]
-	expand := strings.NewReplacer("$(POD_NAME)", p.object.Name, "$(POD_UID)", string(p.object.UID), "/etc/sallyport/", dir+"/")
+	expand := strings.NewReplacer("$(POD_NAME)", p.object.Name, "$(POD_UID)", string(p.object.UID), "/etc/sallyport/", dir+"/", "/etc/sallyport-tls/", dir+"/")
 	var args []string
 	for _, arg := range container.Args {
 		args = append(args, expand.Replace(arg))
@@ -94,7 +95,7 @@ func startPod(t *testing.T, ports ports, env ...string) *pod {
 	log, err := os.Create(p.log)
 	require.NoError(t, err)
 	defer log.Close()
-	p.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), binary(), append(args, "--kubeconfig", p.kubeconfig(t, dir))...)
+	p.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), binary(), append(args, "--kubeconfig", p.kubeconfig(t))...)
 	p.cmd.Env = append(append(os.Environ(), env...), "GOMEMLIMIT="+strconv.FormatInt(container.Resources.Limits.Memory().Value(), 10))
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	require.NoError(t, p.cmd.Start())
@@ -104,7 +105,7 @@ func startPod(t *testing.T, ports ports, env ...string) *pod {
 }
 
 // kubeconfig returns a file with a token of the pod's service account, bound to the pod.
-func (p *pod) kubeconfig(t *testing.T, dir string) string {
+func (p *pod) kubeconfig(t *testing.T) string {
 	t.Helper()
 	c, err := kubernetes.NewForConfig(plane.Config)
 	require.NoError(t, err)
@@ -119,7 +120,7 @@ func (p *pod) kubeconfig(t *testing.T, dir string) string {
 	config.AuthInfos["pod"] = &clientcmdapi.AuthInfo{Token: token.Status.Token}
 	config.Contexts["test"] = &clientcmdapi.Context{Cluster: "test", AuthInfo: "pod"}
 	config.CurrentContext = "test"
-	file := filepath.Join(dir, "kubeconfig")
+	file := filepath.Join(p.dir, "kubeconfig")
 	require.NoError(t, clientcmd.WriteToFile(*config, file))
 	return file
 }

@@ -62,7 +62,7 @@ func certificateGrants(mode certs.Mode, secret string) []Grant {
 		requests := named(rule(group, []string{"get", "patch"}, "issuers", "certificates"), secret)
 		requests.ResourceNames = []string{secret, secret + "-ca", secret + "-selfsigned"}
 		return []Grant{
-			{Namespaced: true, Rule: named(rule("", []string{"get", "list", "watch"}, "secrets"), secret), Without: without},
+			{Namespaced: true, Rule: named(rule("", []string{"list", "watch"}, "secrets"), secret), Without: without},
 			{Namespaced: true, Rule: requests, Without: "cert-manager is not asked for a certificate"},
 			{Namespaced: true, Rule: rule(group, []string{"create"}, "issuers", "certificates"), Without: "cert-manager is not asked for a certificate"},
 		}
