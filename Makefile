@@ -9,6 +9,16 @@ tool = go tool -modfile=test/tools/$(1)/go.mod
 .PHONY: build
 build: ## Build the binary into bin/.
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
+IMAGE ?= ghcr.io/sallyport-dev/sallyport
+PLATFORMS ?= linux/$(shell go env GOARCH)
+VERSION ?= $(shell git describe --tags --always --dirty)
+revision = $(shell git rev-parse HEAD)
+# To publish: PLATFORMS=linux/amd64,linux/arm64 IMAGE_OUTPUT="--push --sbom=true --provenance=mode=max"
+IMAGE_OUTPUT ?= --load
+.PHONY: image
+image: ## Build the image IMAGE:VERSION for PLATFORMS with Docker and load it.
+	docker buildx build --platform=$(PLATFORMS) --build-arg=VERSION=$(VERSION) --build-arg=REVISION=$(revision) \
+	  --tag=$(IMAGE):$(VERSION) $(IMAGE_OUTPUT) .
 .PHONY: demo
 demo: setup build ## Watch a real API server refuse and complete the samples, then play with it.
 	go run ./test/demo
