@@ -19,6 +19,13 @@ IMAGE_OUTPUT ?= --load
 image: ## Build the image IMAGE:VERSION for PLATFORMS with Docker and load it.
 	docker buildx build --platform=$(PLATFORMS) --build-arg=VERSION=$(VERSION) --build-arg=REVISION=$(revision) \
 	  --tag=$(IMAGE):$(VERSION) $(IMAGE_OUTPUT) .
+# Needs no engine; to publish: KO_OUTPUT=--push
+KO_OUTPUT ?= --push=false --oci-layout-path=bin/image
+.PHONY: image-ko
+image-ko: ## Build the image with ko, for all platforms, into bin/image.
+	KO_CONFIG_PATH=deploy KO_DOCKER_REPO=$(IMAGE) VERSION=$(VERSION) $(call tool,ko) ko build --bare --tags=$(VERSION) --image-user=65532:65532 \
+	  --image-label=org.opencontainers.image.source=https://github.com/sallyport-dev/sallyport,org.opencontainers.image.version=$(VERSION),org.opencontainers.image.revision=$(revision) \
+	  $(KO_OUTPUT) ./cmd/sallyport
 .PHONY: demo
 demo: setup build ## Watch a real API server refuse and complete the samples, then play with it.
 	go run ./test/demo
