@@ -48,6 +48,9 @@ observability: ## Hold the dashboard and the alerts against what is really expos
 .PHONY: certmanager
 certmanager: ## Prove with cert-manager's own controllers what its mode does.
 	cd test/certmanager && go test -vet=off ./...
+.PHONY: image-test
+image-test: ## Prove that the image needs nothing but itself and no privilege; builds for two architectures.
+	cd test/image && go test -vet=off -count=1 -timeout 40m ./... # what it reads is outside its module
 # On two cores; give it GOFLAGS=-p=1 where memory is short. Vetting Istio
 # costs more than it finds, and lint vets the tests.
 .PHONY: dataplane
