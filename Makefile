@@ -41,6 +41,7 @@ test: setup ## Run all tests, those with the real API server and a short fuzz in
 	$(MAKE) --no-print-directory fuzz FUZZTIME=20000x
 	$(MAKE) --no-print-directory observability
 	$(MAKE) --no-print-directory certmanager
+	$(MAKE) --no-print-directory image-test
 	$(MAKE) --no-print-directory dataplane
 .PHONY: observability
 observability: ## Hold the dashboard and the alerts against what is really exposed.
@@ -77,6 +78,7 @@ lint: ## Run the linters.
 	cd test/dataplane && go tool -modfile=../tools/lint/go.mod golangci-lint run --config=../../.golangci.yaml
 	cd test/certmanager && go tool -modfile=../tools/lint/go.mod golangci-lint run --config=../../.golangci.yaml
 	cd test/observability && go tool -modfile=../tools/lint/go.mod golangci-lint run --config=../../.golangci.yaml
+	cd test/image && go tool -modfile=../tools/lint/go.mod golangci-lint run --config=../../.golangci.yaml
 	cd test/tools/sarif && go tool -modfile=../lint/go.mod golangci-lint run --config=../../../.golangci.yaml
 .PHONY: fmt
 fmt: ## Format and modernize the code.
@@ -85,6 +87,7 @@ fmt: ## Format and modernize the code.
 	cd test/dataplane && go tool -modfile=../tools/lint/go.mod golangci-lint fmt --config=../../.golangci.yaml
 	cd test/certmanager && go tool -modfile=../tools/lint/go.mod golangci-lint fmt --config=../../.golangci.yaml
 	cd test/observability && go tool -modfile=../tools/lint/go.mod golangci-lint fmt --config=../../.golangci.yaml
+	cd test/image && go tool -modfile=../tools/lint/go.mod golangci-lint fmt --config=../../.golangci.yaml
 	cd test/tools/sarif && go tool -modfile=../lint/go.mod golangci-lint fmt --config=../../../.golangci.yaml
 .PHONY: generate
 generate: ## Write everything that is generated.
@@ -95,6 +98,7 @@ verify: generate ## Check that nothing generated is out of date.
 	cd test/dataplane && go mod tidy -diff
 	cd test/certmanager && go mod tidy -diff
 	cd test/observability && go mod tidy -diff
+	cd test/image && go mod tidy -diff
 	cd test/tools/sarif && go mod tidy -diff
 	test -z "$$(git status --porcelain)" || { git status --short; git diff; exit 1; }
 

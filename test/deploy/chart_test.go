@@ -330,7 +330,7 @@ func TestImage(t *testing.T) {
 	image := func(args string) string {
 		return as[appsv1.Deployment](t, render(t, args), "Deployment", "sallyport").Spec.Template.Spec.Containers[0].Image
 	}
-	require.Equal(t, "example.com/sallyport:0.1.0", image("--set=image.repository=example.com/sallyport"))
+	require.Equal(t, "example.com/sallyport:v0.1.0", image("--set=image.repository=example.com/sallyport"))
 	require.Equal(t, "example.com/sallyport:v2", image("--set=image.repository=example.com/sallyport,image.tag=v2"))
 	digest := "sha256:" + strings.Repeat("0", 64)
 	require.Equal(t, "example.com/sallyport@"+digest, image("--set=image.repository=example.com/sallyport,image.tag=v2,image.digest="+digest))
