@@ -52,6 +52,7 @@ func TestSamplePolicies(t *testing.T) {
 		want   string
 	}{
 		{"what would deny warns", sampleEntry("shop", "a", "db.example.com", "  resolution: STATIC"), after, "Warn serviceentry/static-endpoints"},
+		{"what is off stays off", sampleEntry("shop", "a", "api.example.com", dns), after, ""},
 		{"until its day a rule warns", sampleEntry("shop", "a", "*.example.com", ""), before, "Warn serviceentry/wildcard-host"},
 		{"on its day it denies", sampleEntry("shop", "a", "*.example.com", ""), after, "Deny serviceentry/wildcard-host"},
 		{"metadata is denied from the first day", sampleEntry("shop", "a", "metadata.google.internal", dns), before, "Deny serviceentry/metadata-address"},
@@ -96,14 +97,23 @@ func TestSamplePolicies(t *testing.T) {
 	}
 }
 
-// TestStartInWarn: the first policy that somebody applies names every rule that
-// would deny, so that none does.
+// TestStartInWarn: under the first policy that somebody applies nothing denies but one
+// rule, however grave a finding is, and no rule is on that would be off.
 func TestStartInWarn(t *testing.T) {
 	pol := samplePolicies(t)("shop")
+	const named = 4
+	require.Len(t, pol.Rules, named)
+	today := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, r := range rules.All {
-		action, _ := analysis.ActionOf(r, pol, time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC))
-		if r.Name != "serviceentry/metadata-address" {
-			require.NotEqual(t, policy.Deny, action, r.Name)
+		action, _ := pol.Action(r.Name, policy.Deny, today)
+		if r.Name == "serviceentry/metadata-address" {
+			require.Equal(t, policy.Deny, action)
+			continue
+		}
+		require.Equal(t, policy.Warn, action, r.Name)
+		if _, ok := pol.Rules[r.Name]; !ok {
+			action, _ = pol.Action(r.Name, policy.Off, today)
+			require.Equal(t, policy.Off, action, r.Name)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -124,6 +125,40 @@ func TestValidateGenerateName(t *testing.T) {
 	require.Equal(t, "all-*", res.Result.Details.Name)
 }
 
+// capped is the built-in policy with a cap.
+func capped(action policy.Action, from *time.Time) *policy.Policy {
+	pol := *policy.Default()
+	pol.OtherRules = policy.Cap{MaxAction: action, EnforceFrom: from}
+	return &pol
+}
+
+func TestValidateCapped(t *testing.T) {
+	tomorrow, yesterday := time.Now().AddDate(0, 0, 1), time.Now().AddDate(0, 0, -1)
+	judged := func(pol *policy.Policy) *admissionv1.AdmissionResponse {
+		opts := testOptions(t)
+		opts.Policies = onePolicy{pol}
+		return review(t, serve(t, newTestServer(t, opts))+ValidatePath, newRequest(t, wildcardEntry))
+	}
+
+	res := judged(capped(policy.Warn, &tomorrow))
+	require.True(t, res.Allowed)
+	require.Len(t, res.Warnings, 1)
+	require.Contains(t, res.Warnings[0], "serviceentry/wildcard-host: spec.hosts[0]: denied from "+tomorrow.UTC().Format(time.DateOnly)+": ")
+	require.Equal(t, "serviceentry/wildcard-host", res.AuditAnnotations["warn"])
+
+	res = judged(capped(policy.Warn, nil))
+	require.True(t, res.Allowed)
+	require.Len(t, res.Warnings, 1)
+	require.NotContains(t, res.Warnings[0], "denied from")
+
+	res = judged(capped(policy.Audit, &tomorrow))
+	require.True(t, res.Allowed)
+	require.Empty(t, res.Warnings)
+	require.Equal(t, "serviceentry/wildcard-host", res.AuditAnnotations["audit"])
+
+	require.False(t, judged(capped(policy.Audit, &yesterday)).Allowed)
+}
+
 func TestValidateUndecodable(t *testing.T) {
 	bad := replace(t, cleanEntry, `"number":443`, `"number":"many"`)
 	t.Run("is denied with the reason", func(t *testing.T) {
@@ -132,6 +167,13 @@ func TestValidateUndecodable(t *testing.T) {
 		require.False(t, res.Allowed)
 		require.EqualValues(t, http.StatusBadRequest, res.Result.Code)
 		require.Contains(t, res.Result.Message, `ServiceEntry "api" cannot be decoded`)
+	})
+	t.Run("only warns where everything is capped", func(t *testing.T) {
+		opts := testOptions(t)
+		opts.Policies = onePolicy{capped(policy.Audit, nil)}
+		res := review(t, serve(t, newTestServer(t, opts))+ValidatePath, newRequest(t, bad))
+		require.True(t, res.Allowed)
+		require.Len(t, res.Warnings, 1)
 	})
 	t.Run("only warns where nothing denies", func(t *testing.T) {
 		opts := testOptions(t)

@@ -62,7 +62,7 @@ type listedRule struct {
 	Name     string        `json:"name"`
 	Severity string        `json:"severity"`
 	Action   policy.Action `json:"action"`
-	// EnforceFrom is when a rule that warns now will deny.
+	// EnforceFrom is when a rule that warns or audits now will deny.
 	EnforceFrom *time.Time `json:"enforceFrom,omitempty"`
 	Kinds       []string   `json:"kinds"`
 	Title       string     `json:"title"`

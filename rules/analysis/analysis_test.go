@@ -85,6 +85,44 @@ func TestPolicyDecides(t *testing.T) {
 	}
 }
 
+func TestCapDecides(t *testing.T) {
+	later := now.Add(time.Second)
+	tests := []struct {
+		name     string
+		severity Severity
+		limit    policy.Cap
+		want     policy.Action
+		from     time.Time
+	}{
+		{"an error warns", Error, policy.Cap{MaxAction: policy.Warn}, policy.Warn, time.Time{}},
+		{"an error warns until its day", Error, policy.Cap{MaxAction: policy.Warn, EnforceFrom: &later}, policy.Warn, later},
+		{"an error is audited until its day", Error, policy.Cap{MaxAction: policy.Audit, EnforceFrom: &later}, policy.Audit, later},
+		{"an error on its day", Error, policy.Cap{MaxAction: policy.Warn, EnforceFrom: &now}, policy.Deny, time.Time{}},
+		{"a warning stays", Warning, policy.Cap{MaxAction: policy.Warn, EnforceFrom: &later}, policy.Warn, time.Time{}},
+		{"a warning is audited", Warning, policy.Cap{MaxAction: policy.Audit, EnforceFrom: &later}, policy.Audit, time.Time{}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			pol := *policy.Default()
+			pol.OtherRules = tt.limit
+			suite := mustSuite(t, everyHost(tt.severity))
+			in := Input{Object: entry("a"), Policy: &pol, Now: now}
+			res := Check(suite, in)
+			require.Len(t, res.Findings, 1)
+			require.Equal(t, Verdict{Action: tt.want, EnforceFrom: tt.from}, res.Findings[0].Verdict)
+			require.Equal(t, tt.want == policy.Deny, suite.Denies(ServiceEntry, &pol, now))
+
+			in.Old = in.Object
+			want := Verdict{Action: tt.want, EnforceFrom: tt.from, Unchanged: true}
+			if tt.want == policy.Deny {
+				want.Action = policy.Warn
+			}
+			require.Equal(t, want, Check(suite, in).Findings[0].Verdict, "what was there before is no worse")
+			require.Empty(t, Check(mustSuite(t, everyHost(Off)), in).Findings, "what is off stays off")
+		})
+	}
+}
+
 func TestRatchet(t *testing.T) {
 	tests := []struct {
 		name     string

@@ -91,7 +91,8 @@ func (r Result) Denied() bool {
 type Verdict struct {
 	// Action is what the finding leads to, after everything below.
 	Action policy.Action
-	// EnforceFrom is when a finding that warns now will deny, or zero.
+	// EnforceFrom is when a finding that the policy does not let deny yet will, or
+	// zero.
 	EnforceFrom time.Time
 	// Unchanged is set when the object had the same finding before the update.
 	Unchanged bool

@@ -49,7 +49,7 @@ type ResultFinding struct {
 	Value     any           `json:"value"`
 	Message   string        `json:"message"`
 	Exemption string        `json:"exemption"`
-	// EnforceFrom is when a finding that warns now will deny.
+	// EnforceFrom is when a finding that warns or is audited now will deny.
 	EnforceFrom *time.Time `json:"enforceFrom,omitempty"`
 	// Baselined says that the finding is in the baseline, and is not counted.
 	Baselined bool `json:"baselined,omitempty"`

@@ -70,6 +70,8 @@ func (t *textWriter) verdict(f *Finding) string {
 		return t.paint(yellow, "warning, denied from "+v.EnforceFrom.UTC().Format(time.DateOnly))
 	case v.Action == policy.Warn:
 		return t.paint(yellow, "warning")
+	case !v.EnforceFrom.IsZero():
+		return t.paint(dim, "audit, denied from "+v.EnforceFrom.UTC().Format(time.DateOnly))
 	default:
 		return t.paint(dim, "audit")
 	}

@@ -25,6 +25,7 @@ type part struct {
 	selector   labels.Selector
 	priority   int32
 	rules      map[string]RuleSetting
+	otherRules Cap
 	existing   ExistingViolations
 	unlisted   Unlisted
 	allowed    []AllowedHost
@@ -52,6 +53,7 @@ func compilePolicy(p *v1alpha1.EgressPolicy) (*part, error) {
 		name:       p.Name,
 		priority:   s.Priority,
 		rules:      c.rules(s.Rules),
+		otherRules: c.otherRules(s.OtherRules),
 		existing:   ExistingViolations(c.oneOf("spec.existingViolations", string(s.ExistingViolations), "Allow", "Deny")),
 		unlisted:   Unlisted(c.oneOf("spec.hosts.unlisted", string(s.Hosts.Unlisted), "Allow", "Deny")),
 		allowed:    c.allowedHosts(s.Hosts.Allowed),
@@ -120,6 +122,21 @@ func (c *compiler) rules(settings []v1alpha1.RuleSetting) map[string]RuleSetting
 		rules[string(r.Name)] = setting
 	}
 	return rules
+}
+
+func (c *compiler) otherRules(o *v1alpha1.OtherRules) Cap {
+	if o == nil {
+		return Cap{}
+	}
+	const path = "spec.otherRules.maxAction"
+	if o.MaxAction == "" {
+		c.invalid(path, "", "must be set")
+	}
+	limit := Cap{MaxAction: Action(c.oneOf(path, string(o.MaxAction), "Warn", "Audit"))}
+	if o.EnforceFrom != nil {
+		limit.EnforceFrom = new(o.EnforceFrom.UTC())
+	}
+	return limit
 }
 
 func (c *compiler) host(path, h string, seen map[string]bool) {

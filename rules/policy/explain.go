@@ -31,6 +31,7 @@ func (s *Set) Explain(namespace string, namespaceLabels map[string]string) []Val
 	selected, _ := s.choose(namespace, namespaceLabels)
 	e := &explanation{parts: selected, policy: s.For(namespace, namespaceLabels)}
 	e.rules()
+	e.otherRules()
 	e.hosts()
 	e.lists()
 	e.limits()
@@ -78,6 +79,23 @@ func (e *explanation) rules() {
 			return ok && own.Action == setting.Action && own.EnforceFrom.Equal(setting.EnforceFrom)
 		})...)
 	}
+}
+
+// otherRules has a value for each half of the cap, since they may come from
+// different policies.
+func (e *explanation) otherRules() {
+	limit := e.policy.OtherRules
+	if limit.MaxAction == "" {
+		return
+	}
+	e.add("otherRules.maxAction", string(limit.MaxAction), e.from(func(p *part) bool { return p.otherRules.MaxAction == limit.MaxAction })...)
+	if limit.EnforceFrom == nil {
+		return
+	}
+	e.add("otherRules.enforceFrom", limit.EnforceFrom.Format(time.RFC3339), e.from(func(p *part) bool {
+		own := p.otherRules.EnforceFrom
+		return own != nil && own.Equal(*limit.EnforceFrom)
+	})...)
 }
 
 func (e *explanation) hosts() {

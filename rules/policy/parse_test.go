@@ -23,6 +23,7 @@ spec:
     action: Deny
     enforceFrom: "2027-01-01T00:00:00Z"
   - {name: serviceentry/open-proxy, action: Audit}
+  otherRules: {maxAction: Warn, enforceFrom: "2027-02-01T00:00:00Z"}
   hosts:
     unlisted: Deny
     allowed:
@@ -62,6 +63,7 @@ func TestEveryFieldArrives(t *testing.T) {
 			"serviceentry/unresolved-host": {Action: Deny, EnforceFrom: time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)},
 			"serviceentry/open-proxy":      {Action: Audit},
 		},
+		OtherRules:         Cap{MaxAction: Warn, EnforceFrom: new(time.Date(2027, 2, 1, 0, 0, 0, 0, time.UTC))},
 		ExistingViolations: DenyExisting,
 		Unlisted:           DenyUnlisted,
 		AllowedHosts: []AllowedHost{
@@ -122,6 +124,10 @@ func TestParseErrors(t *testing.T) {
 		{"a duration without a unit", head + "spec: {namespaceSelector: {}, defaults: {timeout: 15}}", `policy.yaml: document 1: `},
 		{"a time that is none", head + "spec: {namespaceSelector: {}, rules: [{name: serviceentry/open-proxy, action: Deny, enforceFrom: tomorrow}]}", `policy.yaml: document 1: .*"tomorrow"`},
 		{"an action without quotation marks", head + "spec: {namespaceSelector: {}, rules: [{name: serviceentry/open-proxy, action: Off}]}", `policy.yaml: document 1: .*write "Off" in quotation marks`},
+		{"an unknown field of the cap", head + "spec: {namespaceSelector: {}, otherRules: {maxAction: Warn, action: Warn}}", `policy.yaml: document 1: .*unknown field "spec.otherRules.action"`},
+		{"a cap's time that is none", head + "spec: {namespaceSelector: {}, otherRules: {maxAction: Warn, enforceFrom: 2027-01-01}}", `policy.yaml: document 1: .*"2027-01-01"`},
+		{"a cap that is no string", head + "spec: {namespaceSelector: {}, otherRules: {maxAction: Off}}", `policy.yaml: document 1: .*maxAction: must be Warn or Audit, not false`},
+		{"a cap that is a number", head + "spec: {namespaceSelector: {}, otherRules: {maxAction: 1}}", `policy.yaml: document 1: .*number`},
 		{"a mode without quotation marks", head + "spec: {namespaceSelector: {}, gateway: {mode: off}}", `policy.yaml: document 1: .*write "Off" in quotation marks`},
 		{"a mode that is no string", head + "spec: {namespaceSelector: {}, gateway: {mode: 1}}", `policy.yaml: document 1: .*number`},
 		{"another kind", "apiVersion: v1\nkind: Secret\nmetadata: {name: a}", `policy.yaml: document 1: a Secret is no policy: want EgressPolicy, EgressExemption or Namespace`},

@@ -10,6 +10,10 @@
 //   - Of the actions for a rule the strictest holds. A Deny that begins later is
 //     stricter than a Warn, which holds until then in any case; of two, the
 //     earlier begins.
+//   - Of the caps on rules that none of them names (otherRules), the strictest
+//     holds at each moment: the stricter action, and none once the first cap has
+//     ended. That goes for denied and unlisted hosts and for required gateways
+//     too. A rule that one of them names is not capped.
 //   - Lists of allowed and of denied hosts, addresses and ports are joined.
 //     Whatever is denied stays denied.
 //   - Unlisted hosts, and violations that existed before, are denied if one
@@ -26,7 +30,8 @@
 //     goes for the waypoint.
 //
 // So a policy can only tighten what another one says, except that it may allow
-// more and, with a higher priority, fill in other defaults. Only exemptions weaken.
+// more, cap or name rules that the other leaves to their severity and, with a
+// higher priority, fill in other defaults. Only exemptions weaken what is named.
 package policy
 
 import (
@@ -83,7 +88,9 @@ type Policy struct {
 	// built-in default has none.
 	Sources []string
 
-	Rules              map[string]RuleSetting
+	Rules map[string]RuleSetting
+	// OtherRules caps the actions of rules that are not in Rules.
+	OtherRules         Cap
 	ExistingViolations ExistingViolations
 	Unlisted           Unlisted
 	AllowedHosts       []AllowedHost
@@ -104,6 +111,28 @@ type RuleSetting struct {
 	Action Action
 	// EnforceFrom is when Deny begins; until then it warns. Zero is always.
 	EnforceFrom time.Time
+}
+
+// A Cap bounds the action that follows from a finding's own severity. The zero value
+// bounds nothing.
+type Cap struct {
+	// MaxAction is the strictest action that is left: Warn or Audit.
+	MaxAction Action
+	// EnforceFrom is when the cap ends; nil is never.
+	EnforceFrom *time.Time
+}
+
+// apply returns what the cap leaves of an action at the time now, and when a Deny
+// that it takes away will begin.
+func (c Cap) apply(action Action, now time.Time) (capped Action, from time.Time) {
+	ended := c.EnforceFrom != nil && !now.Before(*c.EnforceFrom)
+	if c.MaxAction == "" || ended || strictness[action] <= strictness[c.MaxAction] {
+		return action, time.Time{}
+	}
+	if action == Deny && c.EnforceFrom != nil {
+		from = *c.EnforceFrom
+	}
+	return c.MaxAction, from
 }
 
 // An AllowedHost is a host that the policy approves.
@@ -183,12 +212,12 @@ var builtin = &Policy{
 
 // Action returns what a finding of the rule leads to at the time now. Where the
 // policy does not name the rule it is fallback, which follows from the
-// finding's severity. A Deny that has not begun is a Warn, and from tells when
-// it will begin.
+// finding's severity, or what OtherRules leaves of it. A Deny that has not begun
+// is a Warn, or what OtherRules leaves, and from tells when it will begin.
 func (p *Policy) Action(rule string, fallback Action, now time.Time) (action Action, from time.Time) {
 	setting, ok := p.Rules[rule]
 	if !ok {
-		return fallback, time.Time{}
+		return p.OtherRules.apply(fallback, now)
 	}
 	if setting.Action == Deny && now.Before(setting.EnforceFrom) {
 		return Warn, setting.EnforceFrom

@@ -47,6 +47,7 @@ func (g generator) policy(name string) *v1alpha1.EgressPolicy {
 	for _, rule := range pickSome(g, "serviceentry/port", "serviceentry/location", "virtualservice/retries") {
 		s.Rules = append(s.Rules, g.rule(rule))
 	}
+	s.OtherRules = g.otherRules()
 	s.Hosts.Unlisted = pickOne[v1alpha1.Verdict](g, "", "", "Allow", "Deny")
 	for _, host := range pickSome(g, "a.com", "*.b.com", "c.org") {
 		s.Hosts.Allowed = append(s.Hosts.Allowed, v1alpha1.AllowedHost{
@@ -83,6 +84,14 @@ func (g generator) rule(name string) v1alpha1.RuleSetting {
 	return r
 }
 
+func (g generator) otherRules() *v1alpha1.OtherRules {
+	o := optional(g, v1alpha1.OtherRules{MaxAction: "Warn"}, v1alpha1.OtherRules{MaxAction: "Audit"})
+	if o != nil && g.maybe(2) {
+		o.EnforceFrom = &metav1.Time{Time: time.Date(2026+g.IntN(3), 1, 1, 0, 0, 0, 0, time.UTC)}
+	}
+	return o
+}
+
 func (g generator) route(prefix string) *v1alpha1.Route {
 	return optional(g,
 		v1alpha1.Route{Mode: "Off"}, v1alpha1.Route{Mode: "Inject", Name: prefix + "one"},
@@ -103,6 +112,7 @@ func (g generator) split(p *v1alpha1.EgressPolicy) []*v1alpha1.EgressPolicy {
 	l, r := &left.Spec, &right.Spec
 	share(g, &l.ExistingViolations, &r.ExistingViolations)
 	divide(g, &l.Rules, &r.Rules)
+	share(g, &l.OtherRules, &r.OtherRules)
 	share(g, &l.Hosts.Unlisted, &r.Hosts.Unlisted)
 	divide(g, &l.Hosts.Allowed, &r.Hosts.Allowed)
 	divide(g, &l.Hosts.Denied, &r.Hosts.Denied)
@@ -182,6 +192,49 @@ func TestSplittingPlaysNoPart(t *testing.T) {
 	}
 }
 
+// TestCapsCombineAtEachMoment: under several caps the strictest of what each alone
+// leaves holds, and the day that is told is that on which Deny begins.
+func TestCapsCombineAtEachMoment(t *testing.T) {
+	const rule = "a/unnamed"
+	capped := func(policies []*v1alpha1.EgressPolicy) (alone []*Policy) {
+		for _, p := range policies {
+			if p.Spec.OtherRules != nil {
+				alone = append(alone, effectiveOf(t, []*v1alpha1.EgressPolicy{p}))
+			}
+		}
+		return alone
+	}
+	for seed := range uint64(rounds) {
+		policies := newGenerator(seed).policies()
+		all, alone := effectiveOf(t, policies), capped(policies)
+		for year := 2025; year < 2030; year++ {
+			for _, now := range []time.Time{
+				time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC).Add(-time.Nanosecond), time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC),
+			} {
+				for fallback := range strictness {
+					want := fallback
+					for i, p := range alone {
+						if one, _ := p.Action(rule, fallback, now); i == 0 || strictness[one] > strictness[want] {
+							want = one
+						}
+					}
+					is, from := all.Action(rule, fallback, now)
+					require.Equal(t, want, is, "seed %d: %s at %s", seed, fallback, now)
+					if from.IsZero() {
+						continue
+					}
+					require.Equal(t, Deny, fallback, "seed %d", seed)
+					require.True(t, now.Before(from), "seed %d", seed)
+					just, _ := all.Action(rule, fallback, from.Add(-time.Nanosecond))
+					then, _ := all.Action(rule, fallback, from)
+					require.NotEqual(t, Deny, just, "seed %d", seed)
+					require.Equal(t, Deny, then, "seed %d", seed)
+				}
+			}
+		}
+	}
+}
+
 // TestFurtherPoliciesOnlyTighten: nothing that some policies say is weaker when
 // there is one more.
 func TestFurtherPoliciesOnlyTighten(t *testing.T) {
@@ -191,14 +244,18 @@ func TestFurtherPoliciesOnlyTighten(t *testing.T) {
 		before := effectiveOf(t, policies)
 		after := effectiveOf(t, append(slices.Clone(policies), g.policy("new")))
 		for _, rule := range []string{"serviceentry/port", "serviceentry/location", "virtualservice/retries"} {
-			if _, ok := before.Rules[rule]; !ok {
-				continue
+			_, named := before.Rules[rule]
+			_, nowNamed := after.Rules[rule]
+			if !named && (nowNamed || before.OtherRules.MaxAction == "") {
+				continue // what follows from severities may be replaced
 			}
 			for year := 2025; year < 2030; year++ {
 				now := time.Date(year, 6, 1, 0, 0, 0, 0, time.UTC)
-				was, _ := before.Action(rule, Off, now)
-				is, _ := after.Action(rule, Off, now)
-				require.GreaterOrEqual(t, strictness[is], strictness[was], "seed %d: %s in %d", seed, rule, year)
+				for fallback := range strictness {
+					was, _ := before.Action(rule, fallback, now)
+					is, _ := after.Action(rule, fallback, now)
+					require.GreaterOrEqual(t, strictness[is], strictness[was], "seed %d: %s in %d", seed, rule, year)
+				}
 			}
 		}
 		require.False(t, before.Unlisted == DenyUnlisted && after.Unlisted != DenyUnlisted, "seed %d", seed)

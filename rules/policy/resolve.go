@@ -29,6 +29,7 @@ func merge(parts []*part) *Policy {
 		for name, setting := range part.rules {
 			p.Rules[name] = stricter(p.Rules[name], setting)
 		}
+		p.OtherRules = stricterCap(p.OtherRules, part.otherRules)
 		if part.existing == DenyExisting {
 			p.ExistingViolations = DenyExisting
 		}
@@ -93,6 +94,25 @@ func stricter(a, b RuleSetting) RuleSetting {
 	}
 	if b.EnforceFrom.Before(a.EnforceFrom) {
 		return b
+	}
+	return a
+}
+
+// stricterCap combines the caps of two policies, of which one without an action is
+// none. A cap that has ended is stricter than all, so the first to end ends both;
+// until then the stricter action holds.
+func stricterCap(a, b Cap) Cap {
+	switch {
+	case a.MaxAction == "":
+		return b
+	case b.MaxAction == "":
+		return a
+	}
+	if strictness[b.MaxAction] > strictness[a.MaxAction] {
+		a.MaxAction = b.MaxAction
+	}
+	if a.EnforceFrom == nil || b.EnforceFrom != nil && b.EnforceFrom.Before(*a.EnforceFrom) {
+		a.EnforceFrom = b.EnforceFrom
 	}
 	return a
 }

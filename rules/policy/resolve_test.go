@@ -85,6 +85,69 @@ func TestStrictestAction(t *testing.T) {
 	}
 }
 
+func TestCap(t *testing.T) {
+	const in2027, in2028 = `enforceFrom: "2027-01-01T00:00:00Z"`, `enforceFrom: "2028-01-01T00:00:00Z"`
+	const none = "priority: 9"
+	other := func(limit string) string { return "otherRules: {" + limit + "}" }
+	year := func(y int) time.Time { return time.Date(y, 1, 1, 0, 0, 0, 0, time.UTC) }
+	tests := []struct {
+		name, a, b string
+		deny       []Action // what is left of a Deny at the end of 2026, from 2027 and from 2028 on
+		warn       []Action // and of a Warn
+		from       time.Time
+	}{
+		{"nobody says anything", none, none, []Action{Deny, Deny, Deny}, []Action{Warn, Warn, Warn}, time.Time{}},
+		{"no more than a warning", other("maxAction: Warn"), none, []Action{Warn, Warn, Warn}, []Action{Warn, Warn, Warn}, time.Time{}},
+		{"not even a warning", other("maxAction: Audit"), none, []Action{Audit, Audit, Audit}, []Action{Audit, Audit, Audit}, time.Time{}},
+		{"a warning for a while", other("maxAction: Warn, " + in2027), none, []Action{Warn, Deny, Deny}, []Action{Warn, Warn, Warn}, year(2027)},
+		{"no warning for a while", other("maxAction: Audit, " + in2028), none, []Action{Audit, Audit, Deny}, []Action{Audit, Audit, Warn}, year(2028)},
+		{"two actions", other("maxAction: Audit"), other("maxAction: Warn"), []Action{Warn, Warn, Warn}, []Action{Warn, Warn, Warn}, time.Time{}},
+		{"two days", other("maxAction: Warn, " + in2027), other("maxAction: Warn, " + in2028), []Action{Warn, Deny, Deny}, []Action{Warn, Warn, Warn}, year(2027)},
+		{"a day and none", other("maxAction: Warn, " + in2028), other("maxAction: Warn"), []Action{Warn, Warn, Deny}, []Action{Warn, Warn, Warn}, year(2028)},
+		{"the laxer ends first", other("maxAction: Audit, " + in2027), other("maxAction: Warn, " + in2028), []Action{Warn, Deny, Deny}, []Action{Warn, Warn, Warn}, year(2027)},
+		{"the stricter ends first", other("maxAction: Audit, " + in2028), other("maxAction: Warn, " + in2027), []Action{Warn, Deny, Deny}, []Action{Warn, Warn, Warn}, year(2027)},
+		{"one has ended long ago", other(`maxAction: Audit, enforceFrom: "0001-01-01T00:00:00Z"`), other("maxAction: Warn"), []Action{Deny, Deny, Deny}, []Action{Warn, Warn, Warn}, time.Time{}},
+		{"another zone", other(`maxAction: Warn, enforceFrom: "2027-01-01T02:00:00+02:00"`), none, []Action{Warn, Deny, Deny}, []Action{Warn, Warn, Warn}, year(2027)},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			for _, pol := range []*Policy{effective(t, tt.a, tt.b), effective(t, tt.b, tt.a)} {
+				for i, now := range []time.Time{year(2027).Add(-time.Second), year(2027), year(2028)} {
+					action, from := pol.Action("a/rule", Deny, now)
+					require.Equal(t, tt.deny[i], action, now)
+					want := tt.from
+					if action == Deny {
+						want = time.Time{}
+					}
+					require.Equal(t, want, from, now)
+					for fallback, want := range map[Action]Action{Warn: tt.warn[i], Audit: Audit, Off: Off} {
+						action, from = pol.Action("a/rule", fallback, now)
+						require.Equal(t, want, action, now)
+						require.Zero(t, from, "what does not deny tells no day")
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestNamedRulesAreNotCapped(t *testing.T) {
+	const named = `rules: [{name: serviceentry/open-proxy, action: Deny}, {name: serviceentry/port, action: Deny, enforceFrom: "2028-01-01T00:00:00Z"}, {name: serviceentry/location, action: Warn}]`
+	const other = `otherRules: {maxAction: Audit, enforceFrom: "2027-01-01T00:00:00Z"}`
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, pol := range []*Policy{effective(t, named+", "+other), effective(t, named, other), effective(t, other, named)} {
+		action, from := pol.Action("serviceentry/open-proxy", Warn, now)
+		require.Equal(t, Deny, action)
+		require.Zero(t, from)
+		action, from = pol.Action("serviceentry/port", Deny, now)
+		require.Equal(t, Warn, action)
+		require.Equal(t, 2028, from.Year(), "its own day")
+		action, _ = pol.Action("serviceentry/location", Deny, now.AddDate(5, 0, 0))
+		require.Equal(t, Warn, action, "for good")
+		require.Len(t, pol.Rules, 3, "rules that are capped are not named")
+	}
+}
+
 func TestLists(t *testing.T) {
 	pol := effective(t,
 		`hosts: {allowed: [{host: b.com, ports: [443]}, {host: a.com, direct: true}], denied: [{host: x.com}]}, ports: {allowed: [443], denied: [25]}, addresses: {allowed: [192.0.2.0/24]}`,

@@ -4,6 +4,7 @@ package v1alpha1
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 )
 
@@ -15,6 +16,15 @@ func (a *Action) UnmarshalJSON(data []byte) error {
 
 // UnmarshalJSON implements [json.Unmarshaler], as that of [Action] does.
 func (m *Mode) UnmarshalJSON(data []byte) error { return unmarshalQuoted(data, "mode", (*string)(m)) }
+
+// UnmarshalJSON implements [json.Unmarshaler]. Its error is about the word that YAML
+// readers take for false, which is not what was written.
+func (a *MaxAction) UnmarshalJSON(data []byte) error {
+	if string(data) == "false" {
+		return errors.New("maxAction: must be Warn or Audit, not false, for which YAML takes a bare Off")
+	}
+	return json.Unmarshal(data, (*string)(a))
+}
 
 func unmarshalQuoted(data []byte, field string, value *string) error {
 	switch string(data) {

@@ -22,6 +22,10 @@ func AddToScheme(scheme *runtime.Scheme) error {
 // +kubebuilder:validation:Enum=Deny;Warn;Audit;Off
 type Action string
 
+// MaxAction is what a finding may lead to at most.
+// +kubebuilder:validation:Enum=Warn;Audit
+type MaxAction string
+
 // Mode says how far traffic is led through a gateway or a waypoint.
 // +kubebuilder:validation:Enum=Off;Inject;Require
 type Mode string
@@ -107,6 +111,12 @@ type EgressPolicySpec struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=256
 	Rules []RuleSetting `json:"rules,omitempty"`
+	// otherRules caps what findings lead to of rules that no policy on the
+	// namespace names in rules, also where hosts or the mode of a gateway or
+	// waypoint ask for a denial. Several caps combine to the strictest at each
+	// moment; policies without one leave that to the others.
+	// +optional
+	OtherRules *OtherRules `json:"otherRules,omitempty"`
 	// hosts lists the hosts that may be opened.
 	// +optional
 	Hosts Hosts `json:"hosts,omitzero"`
@@ -144,6 +154,20 @@ type RuleSetting struct {
 	// +required
 	Action Action `json:"action"`
 	// enforceFrom is when Deny begins. Until then findings warn, and say so.
+	// +optional
+	EnforceFrom *metav1.Time `json:"enforceFrom,omitempty"`
+}
+
+// OtherRules caps what follows from a finding's own severity. It makes nothing
+// stricter, and does not switch on what is off.
+type OtherRules struct {
+	// maxAction is what findings lead to at most. Audit neither denies nor
+	// warns.
+	// +required
+	MaxAction MaxAction `json:"maxAction"`
+	// enforceFrom is when the cap ends: from then on each finding leads to what
+	// its own severity says. Until then findings that will deny say so. Without
+	// it the cap does not end.
 	// +optional
 	EnforceFrom *metav1.Time `json:"enforceFrom,omitempty"`
 }
