@@ -149,7 +149,9 @@ func (p *pod) remove(t *testing.T) {
 	if t.Failed() {
 		t.Log(p.logged())
 	}
-	_, _, _ = tryKubectl(context.WithoutCancel(t.Context()), "", "delete", "pod", "-n", helm.Namespace, p.object.Name, "--grace-period=0", "--force")
+	kubectl(t, "", "delete", "pod", "-n", helm.Namespace, p.object.Name, "--grace-period=0", "--force")
+	// The garbage collector does so, for the pod is its owner.
+	kubectl(t, "", "delete", "lease", "-n", helm.Namespace, "-l", "sallyport.dev/replica")
 }
 
 func (p *pod) logged() string {

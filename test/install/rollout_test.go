@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -100,9 +101,10 @@ func eventuallyAudited(t *testing.T, p *pod, namespace string) {
 	t.Helper()
 	kubectl(t, "", "create", "serviceaccount", "prometheus")
 	t.Cleanup(func() { kubectl(t, "", "delete", "serviceaccount", "prometheus") })
+	audited := regexp.MustCompile(`sallyport_findings_total{action="Audit",dry_run="true",rule="serviceentry/wildcard-host",source="admission"} [1-9]`)
 	require.Eventually(t, func() bool {
 		_, _, err := tryApply(t.Context(), namespace)
-		return err == nil && strings.Contains(p.scrape(t, "prometheus"), `sallyport_findings_total{action="Audit",rule="serviceentry/wildcard-host",source="admission"}`)
+		return err == nil && audited.MatchString(p.scrape(t, "prometheus"))
 	}, time.Minute, 200*time.Millisecond)
 }
 
