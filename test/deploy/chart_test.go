@@ -245,14 +245,14 @@ func TestPolicy(t *testing.T) {
 		require.NoError(t, err)
 		return policyFor("shop")
 	}
-	byDefault := *effective(t, "--set=profile=standard")
-	byDefault.Sources = nil
-	builtin := *policy.Default()
-	builtin.Gateway, builtin.Waypoint = byDefault.Gateway, byDefault.Waypoint // names of what is off
-	require.Equal(t, policy.ModeOff, byDefault.Gateway.Mode)
+	byDefault, builtin := effective(t, "--set=profile=standard"), policy.Default()
 	require.Equal(t, builtin.Defaults, byDefault.Defaults)
 	require.Equal(t, builtin.Limits, byDefault.Limits)
 	require.Equal(t, builtin.ExistingViolations, byDefault.ExistingViolations)
+	require.Equal(t, builtin.Unlisted, byDefault.Unlisted)
+	require.Equal(t, builtin.OtherRules, byDefault.OtherRules)
+	require.Equal(t, policy.ModeOff, byDefault.Gateway.Mode)
+	require.Equal(t, policy.ModeOff, byDefault.Waypoint.Mode)
 	require.Empty(t, byDefault.Rules)
 
 	for _, r := range rules.All {

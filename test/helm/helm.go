@@ -51,7 +51,7 @@ func Run(ctx context.Context, args ...string) ([]byte, error) {
 
 // tool returns the path of Helm, which Go builds if it is not in its cache.
 var tool = sync.OnceValues(func() (string, error) {
-	cmd := exec.Command("go", "tool", "-modfile=test/tools/deploy/go.mod", "-n", "helm") //nolint:noctx // once for all callers
+	cmd := exec.Command("go", "tool", "-modfile=test/tools/deploy/go.mod", "-n", "helm")
 	cmd.Dir = cluster.Root()
 	out, err := cmd.Output()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {

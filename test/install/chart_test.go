@@ -164,7 +164,7 @@ func TestKubectl(t *testing.T) {
 // withoutNamespace leaves out the document with the Namespace.
 func withoutNamespace(manifests string) string {
 	var rest []string
-	for _, document := range strings.Split("\n"+manifests, "\n---\n") {
+	for document := range strings.SplitSeq("\n"+manifests, "\n---\n") {
 		if !strings.Contains("\n"+document, "\nkind: Namespace\n") {
 			rest = append(rest, document)
 		}
