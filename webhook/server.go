@@ -132,7 +132,8 @@ func New(opts Options) (*Server, error) {
 	opts.Registry.MustRegister(newInFlight(s.limiter))
 	s.evaluator = &evaluator{
 		suite: opts.Suite, mutators: opts.Mutators, config: opts.Config, mesh: opts.Mesh,
-		policies: opts.Policies, glass: opts.BreakGlass, metrics: s.metrics, now: opts.Now, log: opts.Log,
+		policies: opts.Policies, glass: opts.BreakGlass, waiting: make(chan struct{}, opts.MaxInFlight/2),
+		metrics: s.metrics, now: opts.Now, log: opts.Log,
 	}
 	s.readiness = &readiness{conditions: map[string]func(context.Context) error{
 		"certificate": func(context.Context) error {
