@@ -280,9 +280,12 @@ func (s *Server) drain(ctx context.Context, servers []*http.Server) error {
 
 // The limits that keep a slow or silent client from holding a connection.
 const (
-	readTimeout     = 10 * time.Second
-	writeTimeout    = 10 * time.Second
-	idleTimeout     = 90 * time.Second
+	readTimeout  = 10 * time.Second
+	writeTimeout = 10 * time.Second
+	// idleTimeout is longer than the API server's, which is 90 seconds (k8s.io/client-go
+	// v0.37.2, transport/cache.go): what it begins to send on a connection that is closed
+	// at that moment, it does not send again.
+	idleTimeout     = 2 * time.Minute
 	maxHeaderBytes  = 16 << 10
 	shutdownTimeout = 15 * time.Second
 )
