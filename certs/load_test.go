@@ -34,7 +34,9 @@ var (
 // handshakes of clients that learn of a new bundle late, while replicas write
 // slowly, die and start. Nobody notices.
 func TestRotationUnderLoad(t *testing.T) {
-	const rotations = 3
+	// Three rotations take 50 s, and a machine that does not keep up with the calls
+	// rotates for longer.
+	const rotations, enough = 3, 50 * 200
 	i := newInstallation(t)
 	i.opts.DNSNames = append(i.opts.DNSNames, "localhost")
 	i.opts.profile, i.opts.periods = shortLived, hurried
@@ -48,20 +50,21 @@ func TestRotationUnderLoad(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	var group sync.WaitGroup
 	l := &load{address: server.Listener.Addr().String(), bundles: bundles}
-	const workers, perSecond = 8, 25
+	const workers, perSecond = 12, 20
 	for range workers {
-		group.Go(func() { l.every(ctx, time.Second/perSecond, l.dial) })
-	}
-	for range 2 {
 		group.Go(func() {
 			l.every(ctx, time.Second/perSecond, func(ctx context.Context) {
 				l.count(&l.calls, expectVerdict(i.ask(ctx)))
 			})
 		})
 	}
+	for range 4 {
+		group.Go(func() { l.every(ctx, time.Second/perSecond, l.dial) })
+	}
 	group.Go(func() { f.replaceReplicas(ctx, t) })
 	started, cas := time.Now(), map[string]bool{}
-	for len(cas) <= rotations || bundles.count() < 1+2*rotations { // with, and then without the old CA
+	for len(cas) <= rotations || bundles.count() < 1+2*rotations || // with, and then without the old CA
+		l.calls.Load() < enough {
 		require.Less(t, time.Since(started), rotations*time.Minute)
 		time.Sleep(pause)
 		cas[string(i.secret(t).Data[caKey])] = true
@@ -69,10 +72,10 @@ func TestRotationUnderLoad(t *testing.T) {
 	took := time.Since(started)
 	stop()
 	group.Wait()
-	t.Logf("%d handshakes and %d calls in %s, %d replicas, %d bundles", l.dials.Load(), l.calls.Load(), took, f.started, bundles.count())
+	t.Logf("%.0f calls by the API server and %.0f handshakes of others a second for %s, %d rotations, %d replicas, %d bundles",
+		float64(l.calls.Load())/took.Seconds(), float64(l.dials.Load())/took.Seconds(), took.Round(time.Second), len(cas)-1, f.started, bundles.count())
 	require.Empty(t, l.failures())
-	require.Greater(t, l.dials.Load(), int64(took.Seconds()*workers*perSecond/2), "the load was too low")
-	require.Greater(t, l.calls.Load(), int64(took.Seconds()*10))
+	require.Greater(t, l.dials.Load(), int64(enough/10), "the load was too low")
 }
 
 // A fleet is three replicas behind one address.
@@ -103,7 +106,7 @@ func newFleet(t *testing.T, i *installation) *fleet {
 func (f *fleet) startSlow(t *testing.T) *replica {
 	t.Helper()
 	f.started++
-	config := rest.CopyConfig(f.plane.Config)
+	config := rest.CopyConfig(f.asServer(t))
 	config.Wrap(func(rt http.RoundTripper) http.RoundTripper {
 		return roundTripper(func(req *http.Request) (*http.Response, error) {
 			if req.URL.Query().Has("watch") {

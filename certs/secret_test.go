@@ -132,7 +132,7 @@ func TestRivalIsFaster(t *testing.T) {
 				}
 				return nil
 			})
-			r := i.start(t, g.through(i.plane.Config), i.opts)
+			r := i.start(t, g.through(i.asServer(t)), i.opts)
 			i.settle(t, r)
 			require.Equal(t, rival, keyring(i.secret(t).Data))
 			require.Equal(t, rival.bundle(), r.CABundle())
@@ -340,7 +340,7 @@ func TestReplicasWithOtherNames(t *testing.T) {
 	i.settle(t, old)
 	opts := i.opts
 	opts.DNSNames = []string{otherName}
-	other := i.start(t, i.plane.Config, opts)
+	other := i.start(t, i.asServer(t), opts)
 	eventually(t, func(c *assert.CollectT) {
 		bundle, err := i.injected(t.Context())
 		assert.NoError(c, err)
