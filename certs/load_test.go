@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 )
@@ -76,6 +77,49 @@ func TestRotationUnderLoad(t *testing.T) {
 		float64(l.calls.Load())/took.Seconds(), float64(l.dials.Load())/took.Seconds(), took.Round(time.Second), len(cas)-1, f.started, bundles.count())
 	require.Empty(t, l.failures())
 	require.Greater(t, l.dials.Load(), int64(enough/10), "the load was too low")
+}
+
+// A Secret that is spoiled is made anew, and meanwhile the last good certificate is
+// served: nobody notices.
+func TestSecretIsSpoiledUnderLoad(t *testing.T) {
+	i := newInstallation(t)
+	i.opts.DNSNames = append(i.opts.DNSNames, "localhost")
+	i.opts.periods = defaultPeriods
+	f := newFleet(t, i)
+	i.register(t, deny(t, f.certificate), nil)
+	i.asked(t)
+	served, err := f.certificate(nil)
+	require.NoError(t, err)
+
+	ctx, stop := context.WithCancel(t.Context())
+	var group sync.WaitGroup
+	l := new(load)
+	for range 8 {
+		group.Go(func() {
+			l.every(ctx, 50*time.Millisecond, func(ctx context.Context) { l.count(&l.calls, expectVerdict(i.ask(ctx))) })
+		})
+	}
+	spoiled := i.update(t, func(s *corev1.Secret) {
+		s.Data = keyring{caCert: []byte("a"), caKey: []byte("b"), leafCert: []byte("c"), leafKey: []byte("d")}
+	})
+	eventually(t, func(c *assert.CollectT) {
+		assert.NotEqual(c, spoiled.ResourceVersion, i.secret(t).ResourceVersion)
+		bundle, err := i.injected(t.Context())
+		assert.NoError(c, err)
+		assert.Equal(c, string(i.secret(t).Data[caCert]), string(bundle))
+	})
+	time.Sleep(2 * time.Second) // of calls, until the last watch has noticed
+	stop()
+	group.Wait()
+	require.Empty(t, l.failures())
+	require.Positive(t, l.calls.Load())
+	require.Len(t, bundled(t, i.secret(t).Data[caCert]), 2)
+	for _, r := range f.replicas {
+		still, err := r.GetCertificate(nil)
+		require.NoError(t, err)
+		require.Equal(t, served.Leaf, still.Leaf)
+		require.True(t, r.Healthy())
+	}
 }
 
 // A fleet is three replicas behind one address.
