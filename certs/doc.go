@@ -79,7 +79,9 @@
 // good certificate is kept. Whatever goes wrong is logged and tried again.
 //
 //   - The Secret holds no valid CA or leaf, because it is corrupt, expired or made
-//     for other names: what is not valid is issued anew at once.
+//     for other names: what is not valid is issued anew at once. CAs that replicas
+//     remember stay trusted, and their certificates are served until the new CA is
+//     trusted too.
 //   - The Secret is deleted: a new CA is made. That is the way to replace a CA whose
 //     key is no longer a secret. Calls fail until the CA is injected again and the
 //     replicas have seen it, which takes moments.

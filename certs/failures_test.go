@@ -49,7 +49,7 @@ func TestTargetIsMissed(t *testing.T) {
 		}
 		return nil
 	})
-	r := i.start(t, g.through(i.plane.Config), i.opts)
+	r := i.start(t, g.through(i.asServer(t)), i.opts)
 	i.reaches(t, phasePublish)
 	published := i.secret(t)
 	for range 10 {
@@ -82,7 +82,7 @@ func TestTargetCannotBeReadBack(t *testing.T) {
 		}
 		return nil
 	})
-	r := i.start(t, g.through(i.plane.Config), i.opts)
+	r := i.start(t, g.through(i.asServer(t)), i.opts)
 	i.reaches(t, phasePublish)
 	i.settle(t, r)
 	clock.Step(defaultPeriods.dwell)
@@ -108,7 +108,7 @@ func TestCAIsStrippedMidRotation(t *testing.T) {
 			registry := prometheus.NewRegistry()
 			i.opts.Registerer = registry
 			g := new(gate)
-			r := i.start(t, g.through(i.plane.Config), i.opts)
+			r := i.start(t, g.through(i.asServer(t)), i.opts)
 			i.reaches(t, phasePublish)
 			i.settle(t, r)
 			if p == phaseSwitch {

@@ -5,8 +5,10 @@ package certs
 import (
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
@@ -33,6 +35,31 @@ func (i *installation) user(t *testing.T, inNamespace, inCluster []rbacv1.Policy
 	require.NoError(t, err)
 	i.grant(t, inCluster)
 	return config
+}
+
+// asServer returns the configuration of a service account that may do what the package
+// documentation says, and nothing else. It is the same each time.
+func (i *installation) asServer(t *testing.T) *rest.Config {
+	t.Helper()
+	if i.account != nil {
+		return i.account
+	}
+	inCluster := i.onConfigurations("get", "list", "watch", "patch")
+	i.account = i.user(t, onSecret(), []rbacv1.PolicyRule{inCluster})
+	client := clientFor(t, i.account)
+	eventually(t, func(c *assert.CollectT) { // the API server learns of permissions after a moment
+		for _, of := range []authorizationv1.ResourceAttributes{
+			{Namespace: i.namespace, Verb: "update", Resource: "secrets", Name: secretName},
+			{Group: admissionregistrationv1.GroupName, Verb: "patch", Resource: inCluster.Resources[0], Name: i.namespace},
+		} {
+			review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &of}}
+			answer, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(t.Context(), review, metav1.CreateOptions{})
+			if assert.NoError(c, err) {
+				assert.True(c, answer.Status.Allowed, of)
+			}
+		}
+	})
+	return i.account
 }
 
 // grant replaces what the service account may do in the cluster.

@@ -66,6 +66,8 @@ type installation struct {
 	opts      SelfSignedOptions
 	// serverClock is the API server's; nil is that of the replicas.
 	serverClock clock.PassiveClock
+	// account is that of asServer, once it is there.
+	account *rest.Config
 }
 
 func newInstallation(t *testing.T) *installation {
@@ -150,10 +152,10 @@ func withDate(config *rest.Config, clock clock.PassiveClock) *rest.Config {
 	return config
 }
 
-// startOne starts a replica as an administrator.
+// startOne starts a replica as the server's service account.
 func (i *installation) startOne(t *testing.T) *replica {
 	t.Helper()
-	return i.start(t, i.plane.Config, i.opts)
+	return i.start(t, i.asServer(t), i.opts)
 }
 
 // configure creates both webhook configurations. A rule that matches nothing

@@ -94,7 +94,13 @@ func (s *SelfSigned) take(ctx context.Context, secret *corev1.Secret, r rotation
 	if err != nil {
 		return r, err
 	}
-	next, err := r.take(due, s.opts.profile, now)
+	before := r
+	if due == stepReissue && secret.ResourceVersion != "" {
+		if before, err = s.recall(r, now); err != nil {
+			return r, err
+		}
+	}
+	next, err := before.take(due, s.opts.profile, now)
 	if err != nil {
 		return r, err
 	}
@@ -105,6 +111,25 @@ func (s *SelfSigned) take(ctx context.Context, secret *corev1.Secret, r rotation
 	s.about.UID = written.UID
 	s.report(ctx, r, next, due)
 	return next, nil
+}
+
+// recall adds the CAs that were trusted so far to a Secret that has lost them, so that
+// what is served can go on being served until clients trust the new CA. It is not for a
+// Secret that is gone: then they must not be trusted any more.
+func (s *SelfSigned) recall(r rotation, now time.Time) (rotation, error) {
+	used := s.rotation.Load()
+	if used == nil {
+		return r, nil
+	}
+	trusted := r.keys.trusted(now)
+	for _, ca := range used.keys.trusted(now) {
+		if !slices.ContainsFunc(trusted, ca.Equal) {
+			trusted = append(trusted, ca)
+		}
+	}
+	var err error
+	r.keys, err = r.keys.withTrusted(trusted)
+	return r, err
 }
 
 // agree returns the time at which the step can be taken, so that what is issued

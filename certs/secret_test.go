@@ -132,7 +132,7 @@ func TestRivalIsFaster(t *testing.T) {
 				}
 				return nil
 			})
-			r := i.start(t, g.through(i.plane.Config), i.opts)
+			r := i.start(t, g.through(i.asServer(t)), i.opts)
 			i.settle(t, r)
 			require.Equal(t, rival, keyring(i.secret(t).Data))
 			require.Equal(t, rival.bundle(), r.CABundle())
@@ -188,36 +188,32 @@ func TestLeafIsRenewedWithoutConfigurations(t *testing.T) {
 // ends with a valid certificate, and the one served is never a bad one.
 func TestSecretIsRepaired(t *testing.T) {
 	now := time.Now()
-	type kept int
-	const (
-		nothing kept = iota
-		theCA
-		trustInCA // but not its key
-	)
 	tests := []struct {
-		name   string
-		damage func(t *testing.T, names []string, k keyring) keyring
-		kept   kept
+		name    string
+		damage  func(t *testing.T, names []string, k keyring) keyring
+		keepsCA bool
+		// takesOver says that another CA is there, which signs from then on.
+		takesOver bool
 	}{
-		{"empty", func(*testing.T, []string, keyring) keyring { return keyring{leafCert: nil, leafKey: nil} }, nothing},
+		{"empty", func(*testing.T, []string, keyring) keyring { return keyring{leafCert: nil, leafKey: nil} }, false, false},
 		{"garbage", func(*testing.T, []string, keyring) keyring {
 			return keyring{caCert: []byte("a"), caKey: []byte("b"), leafCert: []byte("c"), leafKey: []byte("d")}
-		}, nothing},
+		}, false, false},
 		{"leaf cut off", func(_ *testing.T, _ []string, k keyring) keyring {
 			return k.with(keyring{leafCert: k[leafCert][:200]})
-		}, theCA},
+		}, true, false},
 		{"CA key lost", func(_ *testing.T, _ []string, k keyring) keyring {
 			return keyring{caCert: k[caCert], leafCert: k[leafCert], leafKey: k[leafKey]}
-		}, trustInCA},
+		}, false, false},
 		{"leaf expired", func(t *testing.T, names []string, _ keyring) keyring {
 			return mustKeyring(t, names, now.Add(-91*day))
-		}, nothing},
+		}, false, true},
 		{"CA expired", func(t *testing.T, names []string, _ keyring) keyring {
 			return mustKeyring(t, names, now.Add(-731*day))
-		}, nothing},
+		}, false, false},
 		{"for another name", func(t *testing.T, _ []string, _ keyring) keyring {
 			return mustKeyring(t, []string{otherName}, now)
-		}, nothing},
+		}, false, false},
 	}
 	for _, test := range tests {
 		t.Run(test.name+" before the start", func(t *testing.T) {
@@ -226,7 +222,7 @@ func TestSecretIsRepaired(t *testing.T) {
 			good := mustKeyring(t, i.opts.DNSNames, now)
 			i.put(t, test.damage(t, i.opts.DNSNames, good))
 			i.settle(t, i.startOne(t), i.startOne(t))
-			if test.kept == theCA {
+			if test.keepsCA {
 				require.Equal(t, good[caKey], i.secret(t).Data[caKey])
 			}
 		})
@@ -246,8 +242,8 @@ func TestSecretIsRepaired(t *testing.T) {
 			i.settle(t, r)
 			after := keyring(i.secret(t).Data)
 			require.True(t, after.verifiable(i.opts.DNSNames, time.Now()))
-			require.Equal(t, test.kept == theCA, string(before[caKey]) == string(after[caKey]))
-			require.Equal(t, test.kept != nothing, strings.Contains(string(after[caCert]), string(before[caCert])))
+			require.Equal(t, test.keepsCA, string(before[caKey]) == string(after[caKey]))
+			require.Equal(t, !test.takesOver, strings.Contains(string(after[caCert]), string(before[caCert])), "what is served goes on being trusted")
 		})
 	}
 }
@@ -340,7 +336,7 @@ func TestReplicasWithOtherNames(t *testing.T) {
 	i.settle(t, old)
 	opts := i.opts
 	opts.DNSNames = []string{otherName}
-	other := i.start(t, i.plane.Config, opts)
+	other := i.start(t, i.asServer(t), opts)
 	eventually(t, func(c *assert.CollectT) {
 		bundle, err := i.injected(t.Context())
 		assert.NoError(c, err)

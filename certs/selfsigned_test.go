@@ -23,7 +23,7 @@ func TestNewCAIsTrustedBeforeItIsUsed(t *testing.T) {
 	i := newInstallation(t)
 	i.configure(t)
 	g := new(gate)
-	r := i.start(t, g.through(i.plane.Config), i.opts)
+	r := i.start(t, g.through(i.asServer(t)), i.opts)
 	i.settle(t, r)
 	served, err := r.GetCertificate(nil)
 	require.NoError(t, err)
@@ -140,7 +140,7 @@ func TestNothingIsGeneratedBeforeTheSecretIsKnown(t *testing.T) {
 	})
 	clock := clocktesting.NewFakeClock(time.Now())
 	i.opts.Clock = clock
-	r := i.start(t, g.through(i.plane.Config), i.opts)
+	r := i.start(t, g.through(i.asServer(t)), i.opts)
 	<-held
 	eventually(t, func(c *assert.CollectT) {
 		for _, target := range r.Targets() {
@@ -172,7 +172,7 @@ func TestServesWhatItKnows(t *testing.T) {
 		}
 		return nil
 	})
-	r := i.start(t, g.through(i.plane.Config), i.opts)
+	r := i.start(t, g.through(i.asServer(t)), i.opts)
 	eventually(t, func(c *assert.CollectT) {
 		assert.Contains(c, r.log.String(), "the secret cannot be read")
 		_, err := r.GetCertificate(nil)
@@ -193,7 +193,7 @@ func TestAPIServerIsAway(t *testing.T) {
 	i := newInstallation(t)
 	i.configure(t)
 	g := new(gate)
-	r := i.start(t, g.through(i.plane.Config), i.opts)
+	r := i.start(t, g.through(i.asServer(t)), i.opts)
 	i.settle(t, r)
 	before, err := r.GetCertificate(nil)
 	require.NoError(t, err)
@@ -221,7 +221,7 @@ func TestAPIServerIsAway(t *testing.T) {
 func TestWritesAreLimited(t *testing.T) {
 	i := newInstallation(t)
 	g := new(gate)
-	r := i.start(t, g.through(i.plane.Config), i.opts)
+	r := i.start(t, g.through(i.asServer(t)), i.opts)
 	eventually(t, func(c *assert.CollectT) { assert.True(c, r.Healthy()) })
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

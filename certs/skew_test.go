@@ -24,7 +24,7 @@ func (i *installation) startAt(t *testing.T, own clock.WithTicker) *replica {
 	t.Helper()
 	opts := i.opts
 	opts.Clock = own
-	return i.start(t, i.plane.Config, opts)
+	return i.start(t, i.asServer(t), opts)
 }
 
 // C5: what is issued by a replica whose clock is wrong is valid for the API

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -136,7 +137,7 @@ func (t *trust) add(ctx context.Context, cas []*x509.Certificate, now time.Time,
 		bundle := bundleOf(append(t.kept(target, c, cas, now, life), cas...))
 		if c.carries(bundle) {
 			target.carried = bundle
-		} else if err := t.put(ctx, target, c, bundle); err != nil {
+		} else if err := t.put(ctx, target, c, bundle); err != nil && !apierrors.IsConflict(err) { // its informer will tell, too
 			errs = append(errs, err)
 		}
 	}

@@ -38,7 +38,8 @@ type evaluator struct {
 	config   *config.Configuration
 	mesh     analysis.Mesh
 	policies Policies
-	glass    Authorizer // nil: nobody may break the glass
+	glass    Authorizer    // nil: nobody may break the glass
+	waiting  chan struct{} // places for reviews that wait for an object, see [patiently]
 	metrics  *metrics
 	now      func() time.Time
 	log      logr.Logger
@@ -62,7 +63,7 @@ func (e *evaluator) validate(ctx context.Context, req *admissionv1.AdmissionRequ
 		return e.refuseUndecodable(req, pol, err)
 	}
 	var res analysis.Result
-	err = patiently(ctx, func(await func()) error {
+	err = patiently(ctx, e.waiting, func(await func()) error {
 		res, err = e.check(req, obj, pol, await)
 		return err
 	})
@@ -185,7 +186,7 @@ func (e *evaluator) mutate(ctx context.Context, req *admissionv1.AdmissionReques
 	}
 	var injections []analysis.Injection
 	var notes []string
-	err := patiently(ctx, func(await func()) (err error) {
+	err := patiently(ctx, e.waiting, func(await func()) (err error) {
 		injections, notes, err = e.apply(req, pol, await)
 		return err
 	})

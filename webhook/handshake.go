@@ -47,6 +47,8 @@ var handshakeReasons = []struct{ part, reason string }{
 	{"there is no certificate yet", "no_certificate"},
 	{"client didn't provide a certificate", "client_certificate"},
 	{"failed to verify certificate", "client_certificate"},
+	{"is none of the allowed names", "client_certificate"}, // of package certs
+	{"there is no client CA yet", "client_certificate"},
 	{"unsupported versions", "protocol"},
 	{"does not look like a TLS handshake", "protocol"},
 	{"HTTP request to an HTTPS server", "protocol"},

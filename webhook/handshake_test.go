@@ -51,12 +51,14 @@ func TestHandshakeReason(t *testing.T) {
 		"http: TLS handshake error from 10.0.0.1:40000: read tcp 10.0.0.2:9443->10.0.0.1:40000: i/o timeout",
 		"http: TLS handshake error from 10.0.0.1:40000: certs: there is no certificate yet",
 		"http: TLS handshake error from 10.0.0.1:40000: tls: client didn't provide a certificate",
+		`http: TLS handshake error from 10.0.0.1:40000: certs: client "eve" is none of the allowed names`,
+		"http: TLS handshake error from 10.0.0.1:40000: certs: there is no client CA yet",
 		"http: TLS handshake error from 10.0.0.1:40000: something new",
 		"http: something else",
 	} {
 		log.Print(line)
 	}
-	for _, reason := range []string{"closed", "timeout", "no_certificate", "client_certificate", "other"} {
-		require.InDelta(t, 1, testutil.ToFloat64(m.handshakes.WithLabelValues(reason)), 0, reason)
+	for reason, want := range map[string]float64{"closed": 1, "timeout": 1, "no_certificate": 1, "client_certificate": 3, "other": 1} {
+		require.InDelta(t, want, testutil.ToFloat64(m.handshakes.WithLabelValues(reason)), 0, reason)
 	}
 }

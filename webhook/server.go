@@ -132,7 +132,8 @@ func New(opts Options) (*Server, error) {
 	opts.Registry.MustRegister(newInFlight(s.limiter))
 	s.evaluator = &evaluator{
 		suite: opts.Suite, mutators: opts.Mutators, config: opts.Config, mesh: opts.Mesh,
-		policies: opts.Policies, glass: opts.BreakGlass, metrics: s.metrics, now: opts.Now, log: opts.Log,
+		policies: opts.Policies, glass: opts.BreakGlass, waiting: make(chan struct{}, opts.MaxInFlight/2),
+		metrics: s.metrics, now: opts.Now, log: opts.Log,
 	}
 	s.readiness = &readiness{conditions: map[string]func(context.Context) error{
 		"certificate": func(context.Context) error {
@@ -279,9 +280,12 @@ func (s *Server) drain(ctx context.Context, servers []*http.Server) error {
 
 // The limits that keep a slow or silent client from holding a connection.
 const (
-	readTimeout     = 10 * time.Second
-	writeTimeout    = 10 * time.Second
-	idleTimeout     = 90 * time.Second
+	readTimeout  = 10 * time.Second
+	writeTimeout = 10 * time.Second
+	// idleTimeout is longer than the API server's, which is 90 seconds (k8s.io/client-go
+	// v0.37.2, transport/cache.go): what it begins to send on a connection that is closed
+	// at that moment, it does not send again.
+	idleTimeout     = 2 * time.Minute
 	maxHeaderBytes  = 16 << 10
 	shutdownTimeout = 15 * time.Second
 )

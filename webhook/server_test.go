@@ -132,3 +132,9 @@ func TestNewNeedsItsOptions(t *testing.T) {
 	_, err = New(opts)
 	require.ErrorContains(t, err, "Metrics needs a MetricsGuard", "else anybody could read them")
 }
+
+// TestCallersCloseIdleConnections: a call must not meet a connection that the server is
+// closing, so callers close it first. The API server has the default of its transport.
+func TestCallersCloseIdleConnections(t *testing.T) {
+	require.Greater(t, idleTimeout, http.DefaultTransport.(*http.Transport).IdleConnTimeout)
+}

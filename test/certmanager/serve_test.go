@@ -19,16 +19,20 @@ import (
 	"github.com/sallyport-dev/sallyport/webhook/doctor"
 )
 
-// The binary asks cert-manager for its certificate, the API server calls it, and
-// the doctor finds it well.
+// The binary asks cert-manager for its certificate, with no other permissions than
+// the doctor says that it needs; the API server calls it, and the doctor finds it well.
 func TestServe(t *testing.T) {
 	folder, err := crds(t.Context())
 	require.NoError(t, err)
 	own := cluster.New(t, cluster.Options{CRDPaths: []string{folder}})
 	startCertManager(t, own)
-	server, err := sallyport.Start(context.WithoutCancel(t.Context()), own, sallyport.Options{Args: []string{"--cert-mode", "cert-manager"}})
-	require.NoError(t, err, "it is asked by the API server")
 	grant(t, own)
+	_, kubeconfig, err := own.User("system:serviceaccount:sallyport-system:sallyport")
+	require.NoError(t, err)
+	server, err := sallyport.Start(context.WithoutCancel(t.Context()), own, sallyport.Options{
+		Kubeconfig: kubeconfig, Args: []string{"--cert-mode", "cert-manager"},
+	})
+	require.NoError(t, err, "it is asked by the API server")
 	out, err := exec.CommandContext(t.Context(), filepath.Join(own.Dir, "sallyport"), "doctor", "--kubeconfig", own.Kubeconfig).CombinedOutput()
 	require.NoError(t, err, string(out))
 	require.Contains(t, string(out), "Certificates (mode cert-manager)")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -137,6 +138,39 @@ func TestFreeze(t *testing.T) {
 		require.NoError(t, servers.waitForReady(ctx, replicas))
 	})
 	requireRecovery(t, shots, 10*time.Second)
+}
+
+// TestOutage (R17): while all servers are dead nothing is admitted, and once they are
+// back nothing fails.
+func TestOutage(t *testing.T) {
+	var dead, back time.Time
+	begun := time.Now()
+	shots := underFire(t, func(ctx context.Context) {
+		victims := slices.Clone(servers.pods)
+		for _, victim := range victims {
+			require.NoError(t, victim.Signal(syscall.SIGKILL))
+		}
+		dead = time.Now()
+		require.NoError(t, servers.waitForReady(ctx, 0))
+		for _, victim := range victims {
+			servers.forget(victim)
+		}
+		require.NoError(t, sleep(ctx, time.Second))
+		for range replicas {
+			require.NoError(t, servers.start(ctx))
+		}
+		require.NoError(t, servers.waitForReady(ctx, replicas))
+		back = time.Now()
+	})
+	const nobody = time.Second // after they died, and before the first comes back
+	for _, s := range shots {
+		switch {
+		case s.at > dead.Sub(begun) && s.at < dead.Sub(begun)+nobody:
+			require.Equal(t, failed, s.verdict, "%v", s.err)
+		case s.at > back.Sub(begun)+time.Second:
+			require.Contains(t, []verdict{allowed, denied}, s.verdict, "%v", s.err)
+		}
+	}
 }
 
 // TestAPIServerRestart: whoever waits for the API server itself sees it, and nobody

@@ -179,25 +179,31 @@ func TestOverload(t *testing.T) {
 	require.Eventually(t, func() bool { return isReady(t.Context(), c.server) }, time.Minute, probeEvery)
 	const d = 4 * time.Second
 	c.closedLoop(t.Context(), 8, time.Second)
+	cpuBefore := c.cpuTime(t)
 	capacity := len(withStatus(c.closedLoop(t.Context(), 8, d), http.StatusOK))
 	require.Positive(t, capacity)
+	perSecond := float64(capacity) / (c.cpuTime(t) - cpuBefore).Seconds()
 	quickBefore, allBefore := c.judged(t)
 	shedBefore, memoryBefore := c.metric(t, "sallyport_shed_total"), c.peakMemory(t)
 
+	cpuBefore = c.cpuTime(t)
 	replies := c.openLoop(t.Context(), 10*capacity/int(d.Seconds()), d)
 	served, shed := withStatus(replies, http.StatusOK), withStatus(replies, http.StatusServiceUnavailable)
+	goodput := float64(len(served)) / (c.cpuTime(t) - cpuBefore).Seconds()
 	grown := c.peakMemory(t) - memoryBefore
 	t.Logf("capacity %d in %v; of %d calls %d served, %d shed, %v by status, p99 of those served %v; peak memory grew by %d MiB",
 		capacity, d, len(replies), len(served), len(shed), statuses(replies), p99(served).Round(time.Millisecond), grown>>20)
+	t.Logf("by second of the server's processor: capacity %.0f, goodput %.0f", perSecond, goodput)
 	late := withStatus(replies, http.StatusRequestTimeout)
 	// Whose body is late loses the connection, and may not get to read why.
 	unanswered := len(replies) - len(served) - len(shed) - len(late)
 	require.LessOrEqual(t, unanswered, len(replies)/50, "%v", statuses(replies))
-	// The callers take processors too, where there are few, and refusals are not free.
-	require.Greater(t, len(served), capacity/4)
+	// By its processor, since the callers take processors too, where there are few.
+	require.Greater(t, goodput, perSecond/2, "refusals are not free, but cheap")
 	require.Greater(t, len(shed), len(replies)/2)
 	quick, all := c.judged(t)
-	require.GreaterOrEqual(t, quick-quickBefore, (all-allBefore)*0.99, "reviews that took the server less than a second")
+	const heldUp = 2 // by others on the machine, which counts where few are served
+	require.GreaterOrEqual(t, quick-quickBefore, (all-allBefore)*0.99-heldUp, "reviews that took the server less than a second")
 	require.InDelta(t, len(shed), c.metric(t, "sallyport_shed_total")-shedBefore, float64(len(shed))/100)
 	require.Less(t, grown, int64(512<<20))
 	require.Equal(t, http.StatusOK, c.call(t.Context()).status, "it is over")
@@ -233,6 +239,22 @@ func (c *caller) peakMemory(t *testing.T) int64 {
 	kilobytes, err := strconv.ParseInt(string(match[1]), 10, 64)
 	require.NoError(t, err)
 	return kilobytes << 10
+}
+
+// cpuTime returns for how long the server has had a processor.
+func (c *caller) cpuTime(t *testing.T) time.Duration {
+	t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.server.PID()))
+	require.NoError(t, err)
+	// proc_pid_stat(5): after the name, utime and stime are the 12th and 13th, in hundredths.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	var ticks int
+	for _, field := range fields[11:13] {
+		n, err := strconv.Atoi(field)
+		require.NoError(t, err)
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
 func (c *caller) openFiles(t *testing.T) int {

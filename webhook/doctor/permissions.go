@@ -104,32 +104,52 @@ func permissions(ctx context.Context, opts *Options) *Section {
 }
 
 func deniedOf(ctx context.Context, opts *Options, user string, grant *Grant) (denied []string, err error) {
-	for _, resource := range grant.Rule.Resources {
-		for _, verb := range grant.Rule.Verbs {
-			review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
-				User: user, Groups: []string{"system:authenticated", "system:serviceaccounts", "system:serviceaccounts:" + opts.Namespace},
-				ResourceAttributes: attributes(opts, grant, resource, verb),
-			}}
-			answer, err := opts.Client.AuthorizationV1().SubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
-			if err != nil {
-				return nil, fmt.Errorf("ask for the permissions of %s: %w", user, err)
-			}
-			if !answer.Status.Allowed {
-				denied = append(denied, verb+" "+resource)
-			}
+	for _, asked := range questions(opts, grant) {
+		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+			User: user, Groups: []string{"system:authenticated", "system:serviceaccounts", "system:serviceaccounts:" + opts.Namespace},
+			ResourceAttributes: &asked,
+		}}
+		answer, err := opts.Client.AuthorizationV1().SubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+		if err != nil {
+			return nil, fmt.Errorf("ask for the permissions of %s: %w", user, err)
+		}
+		if !answer.Status.Allowed {
+			denied = append(denied, describe(&asked, grant))
 		}
 	}
 	return denied, nil
 }
 
-func attributes(opts *Options, grant *Grant, resource, verb string) *authorizationv1.ResourceAttributes {
-	resource, subresource, _ := strings.Cut(resource, "/")
-	a := &authorizationv1.ResourceAttributes{Group: grant.Rule.APIGroups[0], Resource: resource, Subresource: subresource, Verb: verb}
-	if grant.Namespaced {
-		a.Namespace = opts.Namespace
+// questions returns everything that the grant allows.
+func questions(opts *Options, grant *Grant) []authorizationv1.ResourceAttributes {
+	names := grant.Rule.ResourceNames
+	if len(names) == 0 {
+		names = []string{""}
 	}
-	if len(grant.Rule.ResourceNames) > 0 {
-		a.Name = grant.Rule.ResourceNames[0]
+	var all []authorizationv1.ResourceAttributes
+	for _, name := range names {
+		for _, resource := range grant.Rule.Resources {
+			for _, verb := range grant.Rule.Verbs {
+				a := authorizationv1.ResourceAttributes{Group: grant.Rule.APIGroups[0], Verb: verb, Name: name}
+				a.Resource, a.Subresource, _ = strings.Cut(resource, "/")
+				if grant.Namespaced {
+					a.Namespace = opts.Namespace
+				}
+				all = append(all, a)
+			}
+		}
 	}
-	return a
+	return all
+}
+
+// describe names the object only where the grant is for several.
+func describe(asked *authorizationv1.ResourceAttributes, grant *Grant) string {
+	text := asked.Verb + " " + asked.Resource
+	if asked.Subresource != "" {
+		text += "/" + asked.Subresource
+	}
+	if len(grant.Rule.ResourceNames) > 1 {
+		text += " " + asked.Name
+	}
+	return text
 }

@@ -33,3 +33,20 @@ func TestGrants(t *testing.T) {
 		}
 	}
 }
+
+// TestQuestions: it is asked for every object that a grant names.
+func TestQuestions(t *testing.T) {
+	asked := map[string]bool{}
+	for _, g := range Grants(certs.ModeCertManager, "sallyport", "sallyport-certs") {
+		for _, q := range questions(&Options{Namespace: "sallyport-system"}, &g) {
+			require.Equal(t, g.Namespaced, q.Namespace != "", q)
+			asked[describe(&q, &g)] = true
+		}
+	}
+	for _, what := range []string{
+		"patch egresspolicies/status", "get secrets", "create issuers",
+		"patch issuers sallyport-certs-selfsigned", "get certificates sallyport-certs-ca", "patch certificates sallyport-certs",
+	} {
+		require.True(t, asked[what], what)
+	}
+}

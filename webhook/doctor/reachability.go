@@ -71,6 +71,10 @@ func whyUnreachable(complaint string) string {
 	switch {
 	case strings.Contains(complaint, "no endpoints available"):
 		return "no pod is ready: look at the Deployment and its pods' logs"
+	case strings.Contains(complaint, "remote error: tls: internal error"):
+		return "the server has no certificate yet, or no client CA: look at its log"
+	case strings.Contains(complaint, "remote error: tls:"):
+		return "the server does not accept the certificate that the API server shows, or it shows none: look at --client-ca-file, --client-allowed-names and the API server's --admission-control-config-file"
 	case strings.Contains(complaint, "x509") || strings.Contains(complaint, "certificate"):
 		return "the certificate is not trusted, see Certificates"
 	case strings.Contains(complaint, "deadline exceeded") || strings.Contains(complaint, "Timeout"):

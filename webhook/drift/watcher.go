@@ -164,12 +164,26 @@ func (w *Watcher) tell(found []Difference) {
 		}
 	}
 	for _, d := range slices.SortedFunc(maps.Keys(w.known), func(a, b Difference) int { return slices.Compare([]string{a.Kind, a.Field}, []string{b.Kind, b.Field}) }) {
-		if !now[d] {
+		if !slices.ContainsFunc(found, d.remainsIn) {
 			w.opts.Log.Info("A webhook configuration is as it was installed again", "configuration", d.Kind, "webhook", d.Webhook, "field", d.Field)
 			w.opts.Events.Event(reference(d), corev1.EventTypeNormal, "Restored", "As it was installed again: "+d.Webhook+" "+d.Field)
 		}
 	}
 	w.known = now
+}
+
+// remainsIn reports whether the other difference is about the same, or about more: a
+// webhook or a configuration that is missing.
+func (d Difference) remainsIn(other Difference) bool {
+	switch {
+	case d.Kind != other.Kind || d.Name != other.Name:
+		return false
+	case other.Field == fieldObject:
+		return true
+	case d.Webhook != other.Webhook:
+		return false
+	}
+	return d.Field == other.Field || other.Field == fieldWebhooks
 }
 
 func reference(d Difference) *corev1.ObjectReference {
