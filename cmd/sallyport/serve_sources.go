@@ -131,7 +131,7 @@ func newAPI(config *rest.Config) (*api, error) {
 	if err != nil {
 		return nil, err
 	}
-	glass, err := authorizationclient.NewForConfig(config)
+	glass, err := authorizationclient.NewForConfig(unhurried(config))
 	if err != nil {
 		return nil, err
 	}
@@ -146,6 +146,14 @@ func newAPI(config *rest.Config) (*api, error) {
 	broadcaster := record.NewBroadcaster()
 	events := broadcaster.NewRecorder(policies.Scheme(), corev1.EventSource{Component: "sallyport"})
 	return &api{config: config, core: core, glass: glass, scrapers: scrapers, policies: policies, broadcaster: broadcaster, events: events}, nil
+}
+
+// unhurried returns the configuration for a client whose rate keeps nobody out: whoever
+// writes many objects with the annotation must not make the others wait.
+func unhurried(config *rest.Config) *rest.Config {
+	config = rest.CopyConfig(config)
+	config.QPS, config.Burst = 100, 200
+	return config
 }
 
 // recordEvents writes events into the cluster.

@@ -17,7 +17,8 @@ import (
 )
 
 // TestRollout: from a trial in one namespace to a gate in all, step by step, with each step
-// doing what it says and no step undoing what is there.
+// doing what it says and no step undoing what is there; and while nobody answers, what the
+// failurePolicy says (R1).
 func TestRollout(t *testing.T) {
 	// What was there before stays.
 	kubectl(t, strings.Replace(unsafe, "name: unsafe", "name: old", 1), "create", "-f", "-")

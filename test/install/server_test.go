@@ -32,8 +32,8 @@ spec:
 `
 
 // TestServer: what the chart installs does all that it should, through the Service, by the
-// service account and by nothing else; and applying the chart again takes nothing away that
-// the server has written.
+// service account and by nothing else (R22); and applying the chart again takes nothing away
+// that the server has written (C10).
 func TestServer(t *testing.T) {
 	ports := freePorts(t)
 	values := []string{ports.values(), "--set=metrics.readers[0].namespace=default,metrics.readers[0].name=prometheus"}
