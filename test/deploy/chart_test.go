@@ -30,6 +30,7 @@ import (
 	"github.com/sallyport-dev/sallyport/rules/policy"
 	"github.com/sallyport-dev/sallyport/test/cluster"
 	"github.com/sallyport-dev/sallyport/test/helm"
+	"github.com/sallyport-dev/sallyport/test/sallyport"
 	"github.com/sallyport-dev/sallyport/webhook/doctor"
 	"github.com/sallyport-dev/sallyport/webhook/drift"
 )
@@ -323,6 +324,38 @@ func TestAlerts(t *testing.T) {
 	dashboard, err := os.ReadFile(filepath.Join(helm.Chart(), "files", "dashboard.json"))
 	require.NoError(t, err)
 	require.JSONEq(t, string(dashboard), as[corev1.ConfigMap](t, chart, "ConfigMap", "sallyport-dashboard").Data["sallyport.json"])
+}
+
+// TestFlags: the server knows each flag that the chart can give it, and finds what it
+// names among the volumes.
+func TestFlags(t *testing.T) {
+	binary := filepath.Join(t.TempDir(), "sallyport")
+	require.NoError(t, sallyport.Build(t.Context(), binary))
+	for _, args := range []string{
+		everything,
+		"--set=metrics.enabled=false,verbosity=1,extraArgs={--tls-min-version=1.2}",
+		"--set=tracing.endpoint=http://collector:4318,tracing.sampleRatio=0.1",
+		"--set=certificates.mode=cert-manager,certificates.issuer=ClusterIssuer/corporate,certificates.cainjector=true",
+		"--set=certificates.mode=files,certificates.secretName=mine",
+		"--set=certificates.mode=files,certificates.secretName=mine,certificates.hasCA=false",
+		"--set=certificates.client.configMapName=callers,certificates.client.allowedNames={kube-apiserver,front-proxy}",
+	} {
+		pod := as[appsv1.Deployment](t, render(t, args), "Deployment", "sallyport").Spec.Template.Spec
+		flags := pod.Containers[0].Args
+		out, err := exec.CommandContext(t.Context(), binary, append(flags, "--help")...).CombinedOutput()
+		require.NoError(t, err, "%s: %s", args, out)
+		mounted := map[string]bool{}
+		for _, mount := range pod.Containers[0].VolumeMounts {
+			require.True(t, mount.ReadOnly)
+			require.True(t, slices.ContainsFunc(pod.Volumes, func(v corev1.Volume) bool { return v.Name == mount.Name }), mount.Name)
+			mounted[mount.MountPath] = true
+		}
+		for _, flag := range flags {
+			if _, value, _ := strings.Cut(flag, "="); strings.HasPrefix(value, "/etc/") {
+				require.True(t, mounted[filepath.Dir(value)], flag)
+			}
+		}
+	}
 }
 
 // TestImage: the image is the chart's version, unless one says which.

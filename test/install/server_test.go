@@ -48,6 +48,12 @@ func TestServer(t *testing.T) {
 		kubectl(t, strings.Replace(unsafe, "metadata: {name: unsafe", "metadata: {annotations: {sallyport.dev/break-glass: test}, name: broken", 1), "create", "-f", "-")
 		kubectl(t, "", "delete", "serviceentry", "-n", "shop", "broken")
 	})
+	t.Run("completes", func(t *testing.T) {
+		kubectl(t, safe, "create", "-f", "-")
+		t.Cleanup(func() { kubectl(t, safe, "delete", "-f", "-") })
+		out := kubectl(t, "", "get", "virtualservice", "-n", "shop", "api", "-o", "jsonpath={.spec.http[0].timeout} {.spec.http[0].retries.attempts}")
+		require.Equal(t, "15s 2", out)
+	})
 	t.Run("tells", func(t *testing.T) {
 		kubectl(t, exemption, "create", "-f", "-")
 		t.Cleanup(func() { kubectl(t, "", "delete", "egressexemption", "test") })
@@ -112,6 +118,24 @@ func TestServer(t *testing.T) {
 	older.stop(t)
 	require.Empty(t, unused(t, from), "nobody needs these permissions")
 }
+
+// safe is a way out that is let through, and forgets something.
+const safe = `
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: api, namespace: shop}
+spec:
+  hosts: [api.example.com]
+  resolution: DNS
+  ports: [{number: 80, name: http, protocol: HTTP}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: api, namespace: shop}
+spec:
+  hosts: [api.example.com]
+  http: [{route: [{destination: {host: api.example.com}}]}]
+`
 
 const exemption = `
 apiVersion: policy.sallyport.dev/v1alpha1
