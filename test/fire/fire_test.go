@@ -16,7 +16,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/sallyport-dev/sallyport/test/cluster"
 	"github.com/sallyport-dev/sallyport/test/sallyport"
@@ -64,6 +66,14 @@ func run(m *testing.M) int {
 // may ever be wrong.
 func underFire(t *testing.T, event func(ctx context.Context)) []shot {
 	t.Helper()
+	shots := fireAround(t, event)
+	require.Empty(t, wrong(shots), "wrong verdicts")
+	return shots
+}
+
+// fireAround fires before, during and after an event, and returns all shots.
+func fireAround(t *testing.T, event func(ctx context.Context)) []shot {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	l, err := startLoad(ctx, controlPlane.Config, rate)
@@ -73,7 +83,6 @@ func underFire(t *testing.T, event func(ctx context.Context)) []shot {
 	require.NoError(t, sleep(ctx, time.Second))
 	shots := l.stop()
 	t.Log(describe(shots))
-	require.Empty(t, wrong(shots), "wrong verdicts")
 	return shots
 }
 
@@ -140,12 +149,18 @@ func TestFreeze(t *testing.T) {
 	requireRecovery(t, shots, 10*time.Second)
 }
 
-// TestOutage (R17): while all servers are dead nothing is admitted, and once they are
-// back nothing fails.
-func TestOutage(t *testing.T) {
+// An outage is what became of the shots while all servers were dead, and afterwards.
+type outage struct {
+	// unanswered were fired when nobody was there, late when everybody was back.
+	unanswered, late []shot
+}
+
+// killAll kills all servers, and starts others after a while.
+func killAll(t *testing.T, fire func(*testing.T, func(context.Context)) []shot) outage {
+	t.Helper()
 	var dead, back time.Time
 	begun := time.Now()
-	shots := underFire(t, func(ctx context.Context) {
+	shots := fire(t, func(ctx context.Context) {
 		victims := slices.Clone(servers.pods)
 		for _, victim := range victims {
 			require.NoError(t, victim.Signal(syscall.SIGKILL))
@@ -163,14 +178,41 @@ func TestOutage(t *testing.T) {
 		back = time.Now()
 	})
 	const nobody = time.Second // after they died, and before the first comes back
-	for _, s := range shots {
-		switch {
-		case s.at > dead.Sub(begun) && s.at < dead.Sub(begun)+nobody:
-			require.Equal(t, failed, s.verdict, "%v", s.err)
-		case s.at > back.Sub(begun)+time.Second:
-			require.Contains(t, []verdict{allowed, denied}, s.verdict, "%v", s.err)
-		}
+	o := outage{
+		unanswered: only(shots, func(s shot) bool { return s.at > dead.Sub(begun) && s.at < dead.Sub(begun)+nobody }),
+		late:       only(shots, func(s shot) bool { return s.at > back.Sub(begun)+time.Second }),
 	}
+	require.NotEmpty(t, o.unanswered)
+	require.NotEmpty(t, o.late)
+	return o
+}
+
+// TestOutage (R17): while all servers are dead nothing is admitted, and once they are
+// back nothing fails.
+func TestOutage(t *testing.T) {
+	o := killAll(t, underFire)
+	require.Len(t, withVerdict(o.unanswered, failed), len(o.unanswered))
+	require.Empty(t, withVerdict(o.late, failed))
+	require.Empty(t, withVerdict(o.late, lost))
+}
+
+// TestOutageIgnored (R1): where the failurePolicy is Ignore, nothing fails while all
+// servers are dead, and everything is admitted unjudged; once they are back nothing is.
+func TestOutageIgnored(t *testing.T) {
+	client, err := kubernetes.NewForConfig(controlPlane.Config)
+	require.NoError(t, err)
+	set := func(ctx context.Context, failurePolicy string) {
+		patch := fmt.Appendf(nil, `[{"op":"replace","path":"/webhooks/0/failurePolicy","value":%q}]`, failurePolicy)
+		_, err := client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Patch(ctx, "sallyport", types.JSONPatchType, patch, metav1.PatchOptions{})
+		require.NoError(t, err)
+		require.NoError(t, sleep(ctx, 2*time.Second)) // the API server learns it when it likes
+	}
+	set(t.Context(), "Ignore")
+	t.Cleanup(func() { set(context.WithoutCancel(t.Context()), "Fail") })
+	o := killAll(t, fireAround)
+	require.Len(t, withVerdict(o.unanswered, allowed), len(o.unanswered))
+	require.Empty(t, wrong(o.late))
+	require.Empty(t, withVerdict(o.late, failed))
 }
 
 // TestAPIServerRestart: whoever waits for the API server itself sees it, and nobody
