@@ -98,7 +98,7 @@ func TestLogTellsNoContent(t *testing.T) {
 // TestLogIsBounded: whoever reaches the port cannot fill the log by the size of what is
 // sent.
 func TestLogIsBounded(t *testing.T) {
-	long := strings.Repeat("x", 1<<20)
+	long := strings.Repeat("x", 1<<16)
 	lines := logged(t, slog.LevelInfo, func(url string) {
 		review(t, url+ValidatePath, newRequest(t, replace(t, wildcardEntry, `"all"`, `"`+long+`"`), func(r *admissionv1.AdmissionRequest) {
 			r.UID, r.Name, r.Namespace = "x", long, long

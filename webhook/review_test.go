@@ -35,7 +35,7 @@ func TestGarbage(t *testing.T) {
 	before := runtime.NumGoroutine()
 	defer func() {
 		idle()
-		require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before }, 5*time.Second, 10*time.Millisecond, "goroutines are left")
+		require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before }, 30*time.Second, 10*time.Millisecond, "goroutines are left")
 	}()
 	good := encode(t, newRequest(t, cleanEntry))
 	asRoute := newRequest(t, cleanEntry, func(r *admissionv1.AdmissionRequest) { r.Kind.Kind = "VirtualService" })
