@@ -44,7 +44,7 @@ func TestQuestions(t *testing.T) {
 		}
 	}
 	for _, what := range []string{
-		"patch egresspolicies/status", "get secrets", "create issuers",
+		"patch egresspolicies/status", "watch secrets", "create issuers",
 		"patch issuers sallyport-certs-selfsigned", "get certificates sallyport-certs-ca", "patch certificates sallyport-certs",
 	} {
 		require.True(t, asked[what], what)
