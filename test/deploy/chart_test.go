@@ -4,9 +4,11 @@ package deploy
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -400,6 +402,39 @@ func TestValues(t *testing.T) {
 		_, err := helm.Template(t.Context(), "--set="+args)
 		require.ErrorContains(t, err, want, args)
 	}
+}
+
+// TestMeshSchema: the schema knows the fields of a Configuration, and no others.
+func TestMeshSchema(t *testing.T) {
+	var schema map[string]any
+	data, err := os.ReadFile(filepath.Join(helm.Chart(), "values.schema.json"))
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(data, &schema))
+	mesh, _, err := unstructured.NestedMap(schema, "properties", "mesh")
+	require.NoError(t, err)
+	sameFields(t, "mesh", mesh, reflect.TypeFor[config.Mesh]())
+}
+
+// sameFields compares a schema with a type.
+func sameFields(t *testing.T, path string, schema map[string]any, typ reflect.Type) {
+	t.Helper()
+	if typ.Kind() == reflect.Slice {
+		schema, _ = schema["items"].(map[string]any)
+		typ = typ.Elem()
+	}
+	properties, ok := schema["properties"].(map[string]any)
+	if typ.Kind() != reflect.Struct || !ok {
+		return // a scalar, or written as one
+	}
+	var fields []string
+	for f := range typ.Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		fields = append(fields, name)
+		if property, ok := properties[name].(map[string]any); ok {
+			sameFields(t, path+"."+name, property, f.Type)
+		}
+	}
+	require.ElementsMatch(t, slices.Collect(maps.Keys(properties)), fields, path)
 }
 
 // described checks that the schema knows each value by a description.
