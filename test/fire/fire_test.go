@@ -176,6 +176,7 @@ func killAll(t *testing.T, fire func(*testing.T, func(context.Context)) []shot) 
 		}
 		require.NoError(t, servers.waitForReady(ctx, replicas))
 		back = time.Now()
+		require.NoError(t, sleep(ctx, 2*time.Second))
 	})
 	const nobody = time.Second // after they died, and before the first comes back
 	o := outage{
