@@ -44,13 +44,13 @@ func TestRollout(t *testing.T) {
 
 	// Warn: whoever applies it is told.
 	step("--set=profile=trial")
-	eventuallyAnswers(t, "shop", "Warning: ")
+	eventuallyAnswers(t, "Warning: ")
 	_, stderr = apply(t, "shop")
 	require.Contains(t, stderr, "must not be a wildcard")
 
 	// Deny by date: told from when on.
 	step("--set=profile=trial,defaultPolicy.enforceFrom=2100-01-01T00:00:00Z,failurePolicy=Fail")
-	eventuallyAnswers(t, "shop", "2100-01-01")
+	eventuallyAnswers(t, "2100-01-01")
 
 	// Denied, once the day has come; what was there may still be changed otherwise.
 	step("--set=profile=trial,defaultPolicy.enforceFrom=2026-01-01T00:00:00Z,failurePolicy=Fail")
@@ -63,7 +63,7 @@ func TestRollout(t *testing.T) {
 	refused(t, "must not be a wildcard")
 	mustHelm(t, "rollback", "sallyport", "2", "--force-conflicts")
 	callLocally(t)
-	eventuallyAnswers(t, "shop", "Warning: ")
+	eventuallyAnswers(t, "Warning: ")
 
 	// Away: the profile says what then.
 	p.stop(t)
@@ -89,10 +89,10 @@ func tryApply(ctx context.Context, namespace string) (stdout, stderr string, err
 }
 
 // eventuallyAnswers waits until what is unsafe is admitted with a warning that has the text.
-func eventuallyAnswers(t *testing.T, namespace, want string) {
+func eventuallyAnswers(t *testing.T, want string) {
 	t.Helper()
 	require.Eventually(t, func() bool {
-		_, stderr, err := tryApply(t.Context(), namespace)
+		_, stderr, err := tryApply(t.Context(), "shop")
 		return err == nil && strings.Contains(stderr, want)
 	}, time.Minute, 200*time.Millisecond)
 }
