@@ -34,20 +34,13 @@ import (
 	"github.com/sallyport-dev/sallyport/webhook/drift"
 )
 
-// profiles are those of the chart.
-var profiles = []string{"trial", "standard", "high-availability"}
-
 // everything switches on all that is off by default.
-const everything = "--set=egressGateway.create=true,egressGateway.mutualTLS=true,waypoint.create=true," +
-	"metrics.serviceMonitor.enabled=true,metrics.prometheusRule.enabled=true,metrics.dashboard.enabled=true," +
-	"metrics.readers[0].namespace=monitoring,metrics.readers[0].name=prometheus," +
-	"breakGlass.subjects[0].kind=Group,breakGlass.subjects[0].name=on-call,breakGlass.subjects[0].apiGroup=rbac.authorization.k8s.io," +
-	"webhooks.excludedNamespaces={kube-system},namespace.create=true"
+const everything = helm.Everything + ",namespace.create=true"
 
 // forEachProfile runs the test for what the chart renders by each profile.
 func forEachProfile(t *testing.T, test func(t *testing.T, profile string, objects []*unstructured.Unstructured)) {
 	t.Helper()
-	for _, profile := range profiles {
+	for _, profile := range helm.Profiles {
 		t.Run(profile, func(t *testing.T) { test(t, profile, render(t, "--set=profile="+profile)) })
 	}
 }
@@ -62,7 +55,7 @@ func as[T any](t *testing.T, all []*unstructured.Unstructured, kind, name string
 
 // TestLint: Helm has nothing to say against the chart.
 func TestLint(t *testing.T) {
-	for _, profile := range profiles {
+	for _, profile := range helm.Profiles {
 		_, err := helm.Run(t.Context(), "lint", "--strict", helm.Chart(), "--set=profile="+profile, everything)
 		require.NoError(t, err)
 	}

@@ -77,7 +77,7 @@ func TestValues(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, yaml.Unmarshal(data, &values))
 	described(t, "", schema, values)
-	for _, profile := range profiles {
+	for _, profile := range helm.Profiles {
 		data, err := os.ReadFile(filepath.Join(helm.Chart(), "profiles", profile+".yaml"))
 		require.NoError(t, err)
 		require.NoError(t, yaml.Unmarshal(data, &values))

@@ -23,6 +23,16 @@ import (
 // Namespace is where tests install the chart.
 const Namespace = "sallyport-system"
 
+// Profiles are those of the chart.
+var Profiles = []string{"trial", "standard", "high-availability"}
+
+// Everything is the argument that switches on all that is off by default.
+const Everything = "--set=egressGateway.create=true,egressGateway.mutualTLS=true,waypoint.create=true," +
+	"metrics.serviceMonitor.enabled=true,metrics.prometheusRule.enabled=true,metrics.dashboard.enabled=true," +
+	"metrics.readers[0].namespace=monitoring,metrics.readers[0].name=prometheus," +
+	"breakGlass.subjects[0].kind=Group,breakGlass.subjects[0].name=on-call,breakGlass.subjects[0].apiGroup=rbac.authorization.k8s.io," +
+	"webhooks.excludedNamespaces={kube-system}"
+
 // Chart is the folder of the chart.
 func Chart() string { return filepath.Join(cluster.Root(), "deploy", "chart") }
 

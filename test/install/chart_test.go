@@ -21,22 +21,15 @@ import (
 	"github.com/sallyport-dev/sallyport/test/helm"
 )
 
-// everything switches on all that is off by default.
-const everything = "--set=egressGateway.create=true,egressGateway.mutualTLS=true,waypoint.create=true," +
-	"metrics.serviceMonitor.enabled=true,metrics.prometheusRule.enabled=true,metrics.dashboard.enabled=true," +
-	"metrics.readers[0].namespace=monitoring,metrics.readers[0].name=prometheus," +
-	"breakGlass.subjects[0].kind=Group,breakGlass.subjects[0].name=on-call,breakGlass.subjects[0].apiGroup=rbac.authorization.k8s.io," +
-	"webhooks.excludedNamespaces={kube-system}"
-
 // TestProfiles: each profile is installed into a cluster that knows nothing of Sallyport,
 // is not changed by being applied again, and goes without a trace.
 func TestProfiles(t *testing.T) {
-	for _, profile := range []string{"trial", "standard", "high-availability"} {
+	for _, profile := range helm.Profiles {
 		t.Run(profile, func(t *testing.T) {
 			before := everythingThere(t)
 			values := []string{"--set=profile=" + profile}
 			if profile == "high-availability" {
-				values = append(values, everything)
+				values = append(values, helm.Everything)
 			}
 			install(t, values...)
 			installed := released(t)
